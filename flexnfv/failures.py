@@ -1,0 +1,55 @@
+"""How a program of ours ends: the one place where failures become lines and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from flexnfv.errors import BackendError, InputError
+
+OK = 0
+BACKEND_FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def run_program(name: str, program: Callable[[], int | None]) -> int:
+    """Run `program` and return its exit code; an expected failure is one line on stderr.
+
+    Args:
+        name: what the line starts with, such as "flexnfv" or "ppo.py".
+        program: returns an exit code, or None for success.
+
+    Returns:
+        The program's own code (None counts as 0), 2 for bad input and a full disk, 1 for a
+        backend that could not carry on, 130 after Ctrl-C. Any other exception is a bug of ours
+        and propagates with its traceback.
+    """
+    try:
+        return program() or OK
+    except InputError as error:
+        _say(name, str(error))
+        return BAD_INPUT
+    except BackendError as error:
+        _say(name, str(error))
+        return BACKEND_FAILED
+    except KeyboardInterrupt:
+        _say(name, "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`flexnfv traces list | head`). Python would
+        # complain once more when it flushes stdout at exit, so give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _say(name, f"no disk space left{where}; free some and run the command again")
+        return BAD_INPUT
+
+
+def _say(name: str, line: str) -> None:
+    print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
