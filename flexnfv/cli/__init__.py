@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from flexnfv.failures import run_program
-from flexnfv.names import known
+from flexnfv.suggest import known
 
 
 class Command(NamedTuple):

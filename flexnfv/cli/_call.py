@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-from flexnfv.names import known
+from flexnfv.suggest import known
 
 
 def call_module(module: str, *, prog: str, arguments: Sequence[str]) -> int | None:

@@ -1,0 +1,71 @@
+# Every target does its own set-up: the Python packages in .venv and, where the dataplane is
+# needed, the system packages and huge pages. Run as often as you like.
+#
+#   make train           train a policy with the defaults (QUICK=1: a minute's run)
+#   make test            everything that CI holds
+#   make lint            the parts of `make test` that run nothing
+#   make dataplane       build the DPDK dataplane
+#   make bench           the benchmark programs
+#   make reproduce       the paper's table and figures, on the model and on DPDK
+#   make soak            the dataplane's long tests
+#   make clean           remove what was built (never .venv, never runs/)
+#
+# ARGS='…' is handed on to the program that `train`, `bench` and `reproduce` run, or to pytest.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/.ready
+DATAPLANE := hw_backend/dataplane
+
+.PHONY: help train test lint dataplane bench reproduce soak clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@.ci/setup-python
+
+train: $(READY)
+	$(BIN)/python train/ppo.py $(if $(QUICK),--quick) $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict -p flexnfv
+	$(BIN)/lint-imports
+	.ci/lint-c
+
+dataplane: $(READY)
+	@.ci/setup-dataplane
+	@.ci/build-dataplane
+
+# Where the dataplane cannot be set up, its part is left out in one line, but not in CI.
+test: $(READY)
+	@if .ci/setup-dataplane; then \
+	    $(MAKE) --no-print-directory lint && .ci/build-dataplane && \
+	    meson test -C $(DATAPLANE)/build --print-errorlogs; \
+	elif [ -n "$$FLEXNFV_REQUIRE_DPDK" ]; then \
+	    echo "make test: FLEXNFV_REQUIRE_DPDK is set and the dataplane cannot be set up" >&2; exit 1; \
+	else \
+	    echo "make test: the dataplane's tests are left out, for the reason above" >&2; \
+	    $(MAKE) --no-print-directory lint; \
+	fi
+	@$(MAKE) --no-print-directory train QUICK=1 ARGS=
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY)
+	@for program in tests/benchmarks/*.py; do \
+	    echo "== $$program"; $(BIN)/python $$program $(ARGS) || exit; \
+	done
+
+reproduce: dataplane
+	$(BIN)/flexnfv reproduce all $(ARGS)
+
+soak: dataplane
+	$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info $(DATAPLANE)/build
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +
