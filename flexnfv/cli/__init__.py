@@ -48,7 +48,9 @@ class Command(NamedTuple):
     module: str
 
 
-COMMANDS: Final[tuple[Command, ...]] = ()
+COMMANDS: Final[tuple[Command, ...]] = (
+    Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
