@@ -1,0 +1,94 @@
+"""The verbs that every backend implements: the calibrated model and the DPDK dataplane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.reading import Reading
+from flexnfv.traces import Trace
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a report says of the backend that its figures come from.
+
+    Attributes:
+        name: `model` or `dpdk`, or a third party's name.
+        scale: packet rates relative to the chain's own (1/20 where a paced dataplane runs it).
+        pacing: how instances are slowed down, "none" if they are not.
+        machine: processor and kernel, or the calibration's machine for the model.
+        deterministic: whether the same trace and seed give the same readings.
+    """
+
+    name: str
+    scale: float = 1.0
+    pacing: str = "none"
+    machine: str = ""
+    deterministic: bool = False
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a chain runs on.
+
+    Readings are always in the chain's own rates: a backend that runs at a scale divides by it.
+    A reading's arrays may be reused by the next call; `copy()` what is to be kept.
+    """
+
+    chain: ServiceChain
+    description: Description
+
+    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
+        """Start an episode on `trace` and return the reading of its first interval.
+
+        The first interval runs with the chain's initial instances. A live backend attaches to
+        whatever traffic comes if `trace` is None; the model raises `InputError` then.
+
+        Raises:
+            InputError: the trace is shorter than two intervals, or faster than can be carried.
+        """
+        ...
+
+    def step(self, targets: npt.NDArray[np.int64]) -> Reading:
+        """Apply targets ([T]), let one monitor interval pass, and read.
+
+        Raises:
+            InputError: targets of a wrong shape or kind.
+            BackendError: the backend died.
+        """
+        ...
+
+    @property
+    def remaining(self) -> int | None:
+        """Intervals that the trace still holds; None if it does not end."""
+        ...
+
+    def close(self) -> None:
+        """Free what the backend holds; may be called twice."""
+        ...
+
+
+def check_targets(targets: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Targets as an int64 array of that shape.
+
+    Raises:
+        ValueError: another shape, not whole numbers, not finite, or below zero.
+    """
+    array = np.asarray(targets)
+    if array.shape != shape:
+        raise ValueError(f"targets have shape {array.shape}, expected {shape}")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array != np.floor(array)).any():
+            raise ValueError("targets must be whole numbers")
+        if (np.abs(array) > 1e9).any():
+            raise ValueError("targets must be below 1e9")
+    elif array.dtype.kind not in "iu":
+        raise ValueError(f"targets have dtype {array.dtype}, expected whole numbers")
+    if (array < 0).any() or (array > 10**9).any():
+        raise ValueError("targets must lie between 0 and 1e9")
+    return array.astype(np.int64)

@@ -1,0 +1,161 @@
+"""The policy interface, and how a policy is found by its name.
+
+A policy is a class registered under the entry-point group `flexnfv.policies`; FlexNFV's own use
+the same door as everybody else's. A spec names one, with its parameters if need be:
+`watermark`, `target_tracking:target=0.6,window=30`, or the path of a bundle (`best.onnx`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.errors import InputError
+from flexnfv.reading import Reading
+from flexnfv.suggest import nearest
+from flexnfv.traces import Trace
+
+GROUP = "flexnfv.policies"
+State = dict[str, npt.NDArray[Any]]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides, once per monitor interval, how many instances of each NF type should run.
+
+    Attributes:
+        foresight: whether the evaluation hands the trace to `reset` (only the clairvoyant).
+        batched: whether `decide` takes a batch of readings and answers for each of them.
+    """
+
+    foresight: ClassVar[bool]
+    batched: ClassVar[bool]
+
+    def reset(
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+    ) -> None:
+        """Start an episode on `chain`; clears counters, windows and every other state."""
+        ...
+
+    def decide(self, reading: Reading) -> npt.NDArray[np.int64]:
+        """Targets (running plus launching instances), [..., T], deterministic given the seed."""
+        ...
+
+    def export_state(self) -> State:
+        """Everything that `decide` depends on beside chain and reading, as arrays."""
+        ...
+
+    def restore_state(self, state: State) -> None:
+        """Continue from an exported state."""
+        ...
+
+
+class BasePolicy:
+    """What most policies share: no foresight, and state kept in named arrays.
+
+    A subclass lists its state attributes in `state_names`; `export_state` and `restore_state`
+    then follow. Attributes that are None (not yet sized by a reading) are left out.
+    """
+
+    foresight: ClassVar[bool] = False
+    batched: ClassVar[bool] = False
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    chain: ServiceChain
+
+    def reset(
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+    ) -> None:
+        """Remember the chain and clear the state."""
+        self.chain = chain
+        for name in self.state_names:
+            setattr(self, name, None)
+
+    def export_state(self) -> State:
+        """Copies of the state arrays."""
+        values = {name: getattr(self, name) for name in self.state_names}
+        return {name: np.array(value) for name, value in values.items() if value is not None}
+
+    def restore_state(self, state: State) -> None:
+        """Set the state arrays.
+
+        Raises:
+            ValueError: a name that this policy does not keep.
+        """
+        for name in self.state_names:
+            setattr(self, name, None)
+        for name, value in state.items():
+            if name not in self.state_names:
+                raise ValueError(f"{type(self).__name__} keeps no state {name!r}")
+            setattr(self, name, np.array(value))
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Every registered policy by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+
+
+def make_policy(spec: str, **parameters: Any) -> Policy:
+    """The policy that a spec names.
+
+    Args:
+        spec: a name, `name:key=value,key=value`, or the path of a bundle.
+        parameters: further parameters; they beat those of the spec.
+
+    Raises:
+        InputError: an unknown name (the nearest is given), an unknown parameter, a bad value.
+    """
+    if spec.endswith(".onnx") or (Path(spec).exists() and Path(spec).is_file()):
+        spec, parameters = "learned", {"bundle": Path(spec)} | parameters
+    name, _, tail = spec.partition(":")
+    known = registered()
+    if name not in known:
+        raise InputError(
+            "unknown policy",
+            where=repr(name),
+            fix=f"{nearest(name, known)}known are {', '.join(known)}, or the path of a bundle",
+        )
+    factory = known[name].load()
+    accepted = inspect.signature(factory).parameters
+    for pair in filter(None, tail.split(",")):
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise InputError(
+                f"parameter {pair!r} has no value", where=repr(spec), fix="write key=value"
+            )
+        parameters.setdefault(key, _value(text))
+    for key in parameters:
+        if key not in accepted:
+            raise InputError(
+                f"policy {name!r} has no parameter {key!r}",
+                where=repr(spec),
+                fix=f"{nearest(key, accepted)}it takes {', '.join(accepted) or 'none'}",
+            )
+    try:
+        policy: Policy = factory(**parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error), where=f"policy {spec!r}") from error
+    return policy
+
+
+def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
+    """The parameters that a registered policy takes."""
+    return inspect.signature(registered()[name].load()).parameters
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

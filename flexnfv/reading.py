@@ -1,0 +1,215 @@
+"""Readings: what the monitor measured in one interval, and the figures derived from them.
+
+Both backends fill the same arrays. Leading dimensions are a batch: a single reading has none, a
+batched model has one. `T` is the number of NF types, `I` the instance slots per type; slots that
+a type does not use stay `STOPPED` with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def _array(dtype: type[np.generic], dims: str, unit: str, doc: str) -> Any:
+    return field(metadata={"dtype": np.dtype(dtype), "dims": dims, "unit": unit, "doc": doc})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One monitor interval of a chain (or of a batch of chains).
+
+    Rates are means over the interval. `dims` of a field is "" (one value), "T" or "TI" behind the
+    batch dimensions; dtype, unit and meaning of each field stand in its metadata (`describe()`).
+    """
+
+    time_s: FloatArray = _array(np.float64, "", "s", "end of the interval, since reset")
+    interval_s: FloatArray = _array(np.float64, "", "s", "measured length of the interval")
+    offered_pps: FloatArray = _array(np.float64, "", "1/s", "offered to the chain")
+    delivered_pps: FloatArray = _array(np.float64, "", "1/s", "left the chain")
+    dropped_pps: FloatArray = _array(np.float64, "", "1/s", "lost, all causes")
+    shed_pps: FloatArray = _array(np.float64, "", "1/s", "lost at the entry to backpressure")
+    latency_s: FloatArray = _array(np.float64, "", "s", "mean time in the chain (estimate)")
+    energy_j: FloatArray = _array(np.float64, "", "J", "energy of all cores (estimate)")
+    unmapped_pps: FloatArray = _array(np.float64, "T", "1/s", "lost: no unblocked instance")
+    unsettled: npt.NDArray[np.bool_] = _array(
+        np.bool_, "T", "", "an instance joined (launched, rerun) or died within the interval"
+    )
+    launches: IntArray = _array(np.int64, "T", "", "launches begun for this interval")
+    reruns: IntArray = _array(np.int64, "T", "", "reruns commanded for this interval")
+    blocks: IntArray = _array(np.int64, "T", "", "blocks commanded for this interval")
+    stops: IntArray = _array(np.int64, "T", "", "parked instances stopped for this interval")
+    deaths: IntArray = _array(np.int64, "T", "", "instances that died within the interval")
+    clipped: IntArray = _array(np.int64, "T", "", "wanted instances that limits or budget refused")
+    flows_moved: FloatArray = _array(
+        np.float64, "T", "", "share of flows whose instance changed, summed over the changes"
+    )
+    state: npt.NDArray[np.int8] = _array(np.int8, "TI", "", "InstanceState at the interval's end")
+    start_kind: npt.NDArray[np.int8] = _array(np.int8, "TI", "", "StartKind of the instance")
+    arrived_pps: FloatArray = _array(
+        np.float64, "TI", "1/s", "offered to the instance: enqueued plus dropped at its ring"
+    )
+    served_pps: FloatArray = _array(np.float64, "TI", "1/s", "processed by the instance")
+    ring_dropped_pps: FloatArray = _array(np.float64, "TI", "1/s", "lost at the instance's ring")
+    queue: FloatArray = _array(np.float64, "TI", "packets", "in the receive ring, at the end")
+    queue_peak: FloatArray = _array(np.float64, "TI", "packets", "longest receive ring seen")
+    parked_s: FloatArray = _array(np.float64, "TI", "s", "how long a blocked instance is parked")
+    processing_ns: FloatArray = _array(np.float64, "TI", "ns", "per-packet processing time")
+    load_if_blocked: FloatArray = _array(
+        np.float64, "TI", "erlang", "highest load among the others if this one were blocked"
+    )
+
+    @classmethod
+    def zeros(cls, types: int, slots: int, batch: tuple[int, ...] = ()) -> Self:
+        """A reading of zeros to be filled in place by a backend."""
+        return cls(
+            **{
+                item.name: np.zeros(
+                    batch + _shape(item.metadata["dims"], types, slots), item.metadata["dtype"]
+                )
+                for item in fields(cls)
+            }
+        )
+
+    @classmethod
+    def describe(cls) -> dict[str, dict[str, str]]:
+        """Dtype, dimensions, unit and meaning of every field."""
+        return {
+            item.name: {key: str(value) for key, value in item.metadata.items()}
+            for item in fields(cls)
+        }
+
+    @classmethod
+    def stack(cls, readings: list[Self]) -> Self:
+        """Readings of equal shape as one batch."""
+        return cls(
+            **{
+                item.name: np.stack([getattr(reading, item.name) for reading in readings])
+                for item in fields(cls)
+            }
+        )
+
+    def items(self) -> Iterator[tuple[str, Array]]:
+        """Field names and their arrays."""
+        for item in fields(self):
+            yield item.name, getattr(self, item.name)
+
+    def copy(self) -> Self:
+        """A reading of its own; a backend may reuse its buffers in the next step."""
+        return type(self)(**{name: array.copy() for name, array in self.items()})
+
+    def __getitem__(self, index: Any) -> Self:
+        """One or some readings of a batch (views)."""
+        return type(self)(**{name: np.asarray(array[index]) for name, array in self.items()})
+
+    def __getstate__(self) -> dict[str, Array]:
+        return dict(self.items())
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The batch dimensions, () for a single reading."""
+        return self.time_s.shape
+
+    # --- derived figures ----------------------------------------------------------------------
+
+    @cached_property
+    def load(self) -> FloatArray:
+        """Arrival rate x processing time, erlangs, [..., T, I] (paper, Sec. III-B)."""
+        return self.arrived_pps * self.processing_ns * 1e-9
+
+    @cached_property
+    def running(self) -> IntArray:
+        """Running instances, [..., T]."""
+        return self._count(RUNNING)
+
+    @cached_property
+    def launching(self) -> IntArray:
+        """Launching instances, [..., T]."""
+        return self._count(LAUNCHING)
+
+    @cached_property
+    def draining(self) -> IntArray:
+        """Blocked instances that still drain, [..., T]."""
+        return self._count(DRAINING)
+
+    @cached_property
+    def blocked(self) -> IntArray:
+        """Parked instances (blocked and drained), [..., T]."""
+        return self._count(BLOCKED)
+
+    def _count(self, state: int) -> IntArray:
+        return np.asarray(np.count_nonzero(self.state == state, axis=-1), dtype=np.int64)
+
+    @cached_property
+    def type_arrived_pps(self) -> FloatArray:
+        """Offered to each NF type, packets/s, [..., T]."""
+        return np.asarray(self.arrived_pps.sum(axis=-1) + self.unmapped_pps)
+
+    @cached_property
+    def type_dropped_pps(self) -> FloatArray:
+        """Lost at each NF type, packets/s, [..., T]."""
+        return np.asarray(self.ring_dropped_pps.sum(axis=-1) + self.unmapped_pps)
+
+    def utilisation(self, chain: ServiceChain) -> FloatArray:
+        """Arrival rate / loss-free rate of each instance, [..., T, I]."""
+        return np.asarray(self.arrived_pps / chain.capacity_pps[:, None])
+
+    def demand_pps(self, chain: ServiceChain) -> FloatArray:
+        """What each NF type would be offered if nothing upstream were lost, packets/s, [..., T].
+
+        Its arrivals plus the losses upstream of it: chain-level information, since more instances
+        upstream release the traffic that is lost there now.
+        """
+        dropped = self.type_dropped_pps
+        upstream = np.zeros_like(dropped)
+        through = np.zeros(chain.types)
+        for path, share in zip(chain.paths, chain.path_shares, strict=True):
+            through[list(path)] += share
+        for path, share in zip(chain.paths, chain.path_shares, strict=True):
+            lost = share * self.shed_pps
+            for t in path:
+                upstream[..., t] += lost
+                lost = lost + dropped[..., t] * (share / through[t])
+        return np.asarray(self.type_arrived_pps + upstream)
+
+    def core_usage(self, chain: ServiceChain) -> FloatArray:
+        """Cores of running, launching and draining instances, per NF type, [..., T]."""
+        return (self.running + self.launching + self.draining) * chain.cores_per_instance * 1.0
+
+    def parked_cores(self, chain: ServiceChain) -> FloatArray:
+        """Cores of parked instances, per NF type, [..., T]."""
+        return self.blocked * chain.cores_per_instance * 1.0
+
+    @cached_property
+    def drop_rate(self) -> FloatArray:
+        """Lost packets / offered packets of the interval, [...]; 0 where nothing was offered."""
+        return np.divide(
+            self.dropped_pps,
+            self.offered_pps,
+            out=np.zeros_like(self.offered_pps),
+            where=self.offered_pps > 0,
+        )
+
+
+def _shape(dims: str, types: int, slots: int) -> tuple[int, ...]:
+    return {"": (), "T": (types,), "TI": (types, slots)}[dims]
+
+
+def same_layout(one: Reading, other: Reading) -> bool:
+    """Whether two readings agree in the dtype and shape of every field."""
+    return all(
+        a.dtype == b.dtype and a.shape == b.shape
+        for (_, a), (_, b) in zip(one.items(), other.items(), strict=True)
+    )
