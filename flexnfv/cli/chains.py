@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import shutil
 
 import tyro
 from rich.console import Console
@@ -69,12 +69,15 @@ def show(
         f"  traffic      peak {loaded.peak_pps / 1e6:g} Mpps of {loaded.packet_bytes} bytes, "
         f"{loaded.flows.count} flows (Zipf {loaded.flows.zipf:g}), mode {loaded.mode}"
     )
-    rows = _types(loaded)
-    table = Table(box=None, padding=(0, 1))
+    rows = [
+        {key: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in row.items()}
+        for row in _types(loaded)
+    ]
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for key in rows[0]:
-        table.add_column(key.replace("_", " "), no_wrap=key in ("name", "function", "instances"))
+        table.add_column(key.replace("_", " "), min_width=max(len(row[key]) for row in rows))
     for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+        table.add_row(*row.values())
     console.print(table)
 
 
@@ -120,8 +123,8 @@ def _print_json(value: object) -> None:
 
 
 def _console() -> Console:
-    """A console as wide as the terminal; wide enough for every column where there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    """A console wide enough for every column, even where the terminal is narrower or is none."""
+    return Console(highlight=False, width=max(100, shutil.get_terminal_size((140, 40)).columns))
 
 
 COMMAND = {"list": list_chains, "show": show}
