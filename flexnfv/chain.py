@@ -402,6 +402,25 @@ class ServiceChain(_Model):
         """Each path's part of the offered rate, [P]."""
         return self._floats([path.share for path in self.path] or [1.0])
 
+    @cached_property
+    def through(self) -> FloatArray:
+        """Share of the offered rate that passes each NF type, [T]."""
+        share = np.zeros(self.types)
+        for path, part in zip(self.paths, self.path_shares, strict=True):
+            share[list(path)] += part
+        share.flags.writeable = False
+        return share
+
+    @cached_property
+    def upstream(self) -> FloatArray:
+        """Of a packet at type u, the share that would go on to type t, [T, T] as [u, t]."""
+        share = np.zeros((self.types, self.types))
+        for path, part in zip(self.paths, self.path_shares, strict=True):
+            for place, u in enumerate(path):
+                share[u, list(path[place + 1 :])] += part / self.through[u]
+        share.flags.writeable = False
+        return share
+
 
 def _input_error(error: ValidationError, where: str) -> InputError:
     """The first of pydantic's findings as one line: key, what is wrong, the allowed range."""

@@ -172,17 +172,11 @@ class Reading:
         Its arrivals plus the losses upstream of it: chain-level information, since more instances
         upstream release the traffic that is lost there now.
         """
-        dropped = self.type_dropped_pps
-        upstream = np.zeros_like(dropped)
-        through = np.zeros(chain.types)
-        for path, share in zip(chain.paths, chain.path_shares, strict=True):
-            through[list(path)] += share
-        for path, share in zip(chain.paths, chain.path_shares, strict=True):
-            lost = share * self.shed_pps
-            for t in path:
-                upstream[..., t] += lost
-                lost = lost + dropped[..., t] * (share / through[t])
-        return np.asarray(self.type_arrived_pps + upstream)
+        return np.asarray(
+            self.type_arrived_pps
+            + self.type_dropped_pps @ chain.upstream
+            + self.shed_pps[..., None] * chain.through
+        )
 
     def core_usage(self, chain: ServiceChain) -> FloatArray:
         """Cores of running, launching and draining instances, per NF type, [..., T]."""

@@ -1,0 +1,58 @@
+"""Actions: what an agent chooses per NF type, and the targets that it stands for.
+
+An offset action adds -2 .. +6 to the need, ceil(demand / loss-free rate of one instance): the same
+nine choices mean the same on small and on large NF types, so one network serves all of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.reading import Reading
+
+OFFSETS = np.arange(-2, 7, dtype=np.int64)
+"""Instances beside the need that an offset action stands for; our choice, see the notes on
+learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
+
+
+def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:
+    """Instances that would carry the last interval's demand at 100 % utilisation, [..., T]."""
+    return np.ceil(reading.demand_pps(chain) / chain.capacity_pps).astype(np.int64)
+
+
+def decode_offsets(
+    action: npt.NDArray[np.int64], need: npt.NDArray[np.int64], chain: ServiceChain
+) -> npt.NDArray[np.int64]:
+    """Targets of offset actions (indices into `OFFSETS`), within the types' limits, [..., T].
+
+    Raises:
+        IndexError: an action outside 0 .. len(OFFSETS) - 1.
+    """
+    return np.clip(need + OFFSETS[action], chain.min_instances, chain.max_instances)
+
+
+def decode_targets(action: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.int64]:
+    """Targets of absolute actions (0 stands for one instance), within the limits, [..., T]."""
+    return np.clip(action + 1, chain.min_instances, chain.max_instances)
+
+
+def offset_mask(need: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.bool_]:
+    """Offset actions that lie within the type's own limits, [..., T, len(OFFSETS)].
+
+    Where none does, the one nearest to the limits is allowed: every row has a True.
+    """
+    raw = need[..., None] + OFFSETS
+    low = chain.min_instances[:, None]
+    high = chain.max_instances[:, None]
+    outside = np.maximum(np.maximum(low - raw, raw - high), 0)
+    return np.asarray(outside == outside.min(axis=-1, keepdims=True))
+
+
+def target_mask(chain: ServiceChain) -> npt.NDArray[np.bool_]:
+    """Absolute actions within the type's own limits, [T, I]."""
+    counts = np.arange(1, chain.slots + 1)
+    return np.asarray(
+        (counts >= chain.min_instances[:, None]) & (counts <= chain.max_instances[:, None])
+    )
