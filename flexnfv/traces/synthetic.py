@@ -399,7 +399,7 @@ def _count(family: str, duration_s: float, step_s: float) -> int:
 
 
 def _times(family: str, duration_s: float, step_s: float) -> FloatArray:
-    return np.arange(_count(family, duration_s, step_s)) * step_s
+    return np.arange(_count(family, duration_s, step_s), dtype=np.float64) * step_s
 
 
 def _trace(family: str, rate_pps: FloatArray, step_s: float, seed: int | None = None) -> Trace:
