@@ -40,19 +40,8 @@ dataplane: $(READY)
 	@.ci/setup-dataplane
 	@.ci/build-dataplane
 
-# Where the dataplane cannot be set up, its part is left out in one line, but not in CI.
 test: $(READY)
-	@if .ci/setup-dataplane; then \
-	    $(MAKE) --no-print-directory lint && .ci/build-dataplane && \
-	    meson test -C $(DATAPLANE)/build --print-errorlogs; \
-	elif [ -n "$$FLEXNFV_REQUIRE_DPDK" ]; then \
-	    echo "make test: FLEXNFV_REQUIRE_DPDK is set and the dataplane cannot be set up" >&2; exit 1; \
-	else \
-	    echo "make test: the dataplane's tests are left out, for the reason above" >&2; \
-	    $(MAKE) --no-print-directory lint; \
-	fi
-	@$(MAKE) --no-print-directory train QUICK=1 ARGS=
-	$(BIN)/python -m pytest $(ARGS)
+	@.ci/test $(ARGS)
 
 bench: $(READY)
 	@for program in tests/benchmarks/*.py; do \
