@@ -58,7 +58,7 @@ def score(bucket: int, slot: int) -> int:
 
 def exists(state: int) -> bool:
     """Whether an instance of that state counts in Algorithm 1's j (launching ones do not)."""
-    return state == RUNNING or state == DRAINING or state == BLOCKED
+    return state in (RUNNING, DRAINING, BLOCKED)
 
 
 def algorithm1_row(state: npt.NDArray[np.int8], row: npt.NDArray[np.int64]) -> int:
@@ -284,8 +284,8 @@ def instances_of(
         existing = algorithm1_row(state, row)
         if existing == 0:
             return np.full(hashes.shape, NO_INSTANCE, dtype=np.int64)
-        return row[hashes % np.uint32(existing)]
-    return table[hashes % np.uint32(BUCKETS)].astype(np.int64)
+        return np.asarray(row[hashes % np.uint32(existing)])
+    return np.asarray(table[hashes % np.uint32(BUCKETS)], dtype=np.int64)
 
 
 def empty_table() -> npt.NDArray[np.int16]:

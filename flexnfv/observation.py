@@ -9,6 +9,7 @@ leaves free, the last jump, and slow statistics of the jumps.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ FLOOR = 0.05
 """Demand in instances below which ratios are taken as if it were this much."""
 CLIP = 3.0
 """Bound on every log-ratio: a factor of 20."""
+BOUND = 4.0
+"""Bound on every feature."""
 PREFERENCE = -1
 """Column of the preference, the last."""
 
@@ -41,7 +44,7 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
     up = np.zeros((chain.types, chain.types))
     down = np.zeros((chain.types, chain.types))
     for path, share in zip(chain.paths, chain.path_shares, strict=True):
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in pairwise(path):
             up[after, before] += share
             down[before, after] += share
     for matrix in (up, down):
@@ -123,13 +126,17 @@ class ObservationEncoder:
         self.fresh[...] = True if which is None else (self.fresh | which)
 
     def encode(
-        self, reading: Reading, preference: float | FloatArray = 1000.0
+        self,
+        reading: Reading,
+        preference: float | FloatArray = 1000.0,
+        rows: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.float32]:
         """The observation after `reading`, and remember it.
 
         Args:
-            reading: the newest reading, of this encoder's batch dimensions.
+            reading: the newest reading, of this encoder's batch dimensions (or of `rows`).
             preference: cost of losing one interval's mean traffic, in core intervals, [...].
+            rows: which chains of a one-dimensional batch the reading is of; None: all.
 
         Returns:
             Features per NF type, [..., T, len(names)].
@@ -139,7 +146,7 @@ class ObservationEncoder:
         need = demand / chain.capacity_pps
         log_need = np.log(np.maximum(need, FLOOR))
         lost = reading.type_dropped_pps / np.maximum(demand, chain.capacity_pps * FLOOR)
-        self._remember(log_need, lost)
+        history, slow, drops = self._remember(log_need, lost, ... if rows is None else rows)
 
         running = reading.running
         whole = np.maximum(np.ceil(need), 1.0)
@@ -147,14 +154,14 @@ class ObservationEncoder:
         utilisation = np.minimum(need / used, 3.0)
         highest = np.minimum(reading.utilisation(chain).max(axis=-1), 3.0)
         launching = np.minimum(reading.launching / whole, CLIP)
-        ratios = np.clip(self.history[..., 1:] - self.history[..., :1], -CLIP, CLIP)
+        ratios = np.clip(history[..., 1:] - history[..., :1], -CLIP, CLIP)
 
-        out = np.empty((*self.batch, chain.types, len(self.names)), dtype=np.float32)
+        out = np.empty((*need.shape, len(self.names)), dtype=np.float32)
         out[..., : WINDOW - 1] = ratios
         out[..., PREFERENCE] = (np.log10(np.asarray(preference, dtype=np.float64)) / 3.0)[..., None]
         column = iter(range(WINDOW - 1, len(self.names) + PREFERENCE))
         spread = ratios - ratios.mean(axis=-1, keepdims=True)
-        dropped = np.sqrt(self.drops)
+        dropped = np.sqrt(drops)
         for value in (
             log_need / CLIP,
             np.ceil(need) - need,
@@ -163,13 +170,13 @@ class ObservationEncoder:
             np.minimum(ratios.min(axis=-1), 0.0),
             np.sqrt((spread * spread).mean(axis=-1)),
             -ratios[..., 0],
-            self.slow[..., 0],
-            self.slow[..., 1],
-            self.slow[..., 2],
+            slow[..., 0],
+            slow[..., 1],
+            slow[..., 2],
             dropped[..., 0],
             dropped[..., 1],
             dropped[..., 2],
-            np.sqrt(self.slow[..., 3]),
+            np.sqrt(slow[..., 3]),
             (reading.queue_peak / chain.ring_slots[:, None]).max(axis=-1),
             utilisation,
             highest,
@@ -188,26 +195,30 @@ class ObservationEncoder:
             *self._constants,
         ):
             out[..., next(column)] = value
-        return out
+        return np.clip(out, -BOUND, BOUND, out=out)
 
-    def _remember(self, log_need: FloatArray, lost: FloatArray) -> None:
-        fresh = self.fresh
+    def _remember(
+        self, log_need: FloatArray, lost: FloatArray, rows: Any
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        history, slow, drops, fresh = (getattr(self, name)[rows] for name in self.state_names)
         if fresh.any():
-            self.history[fresh] = log_need[fresh][..., None]
-            self.slow[fresh] = 0.0
-            self.drops[fresh] = 0.0
-        self.history[..., 1:] = self.history[..., :-1]
-        self.history[..., 0] = log_need
-        change = np.clip(self.history[..., 0] - self.history[..., 1], -CLIP, CLIP)
+            history[fresh] = log_need[fresh][..., None]
+            slow[fresh] = 0.0
+            drops[fresh] = 0.0
+        history[..., 1:] = history[..., :-1]
+        history[..., 0] = log_need
+        change = np.clip(history[..., 0] - history[..., 1], -CLIP, CLIP)
         size = np.abs(change)
-        slow = self.slow
         slow[..., 0] += SLOW * (size - slow[..., 0])
         slow[..., 1] += SLOW * ((size > JUMP) - slow[..., 1])
         slow[..., 2] = np.maximum(slow[..., 2] * DECAY, change)
         slow[..., 3] += SLOW * (np.minimum(lost, 1.0) - slow[..., 3])
-        self.drops[..., 1:] = self.drops[..., :-1]
-        self.drops[..., 0] = np.minimum(lost, 1.0)
-        fresh[...] = False
+        drops[..., 1:] = drops[..., :-1]
+        drops[..., 0] = np.minimum(lost, 1.0)
+        if rows is not ...:
+            self.history[rows], self.slow[rows], self.drops[rows] = history, slow, drops
+        self.fresh[rows] = False
+        return history, slow, drops
 
     def export_state(self) -> dict[str, npt.NDArray[Any]]:
         """What `encode` remembers, as arrays."""

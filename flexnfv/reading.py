@@ -23,8 +23,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def _array(dtype: type[np.generic], dims: str, unit: str, doc: str) -> Any:
-    return field(metadata={"dtype": np.dtype(dtype), "dims": dims, "unit": unit, "doc": doc})
+def _spec(dtype: type[np.generic], dims: str, unit: str, doc: str) -> dict[str, Any]:
+    return {"dtype": np.dtype(dtype), "dims": dims, "unit": unit, "doc": doc}
 
 
 @dataclass(frozen=True)
@@ -35,40 +35,88 @@ class Reading:
     batch dimensions; dtype, unit and meaning of each field stand in its metadata (`describe()`).
     """
 
-    time_s: FloatArray = _array(np.float64, "", "s", "end of the interval, since reset")
-    interval_s: FloatArray = _array(np.float64, "", "s", "measured length of the interval")
-    offered_pps: FloatArray = _array(np.float64, "", "1/s", "offered to the chain")
-    delivered_pps: FloatArray = _array(np.float64, "", "1/s", "left the chain")
-    dropped_pps: FloatArray = _array(np.float64, "", "1/s", "lost, all causes")
-    shed_pps: FloatArray = _array(np.float64, "", "1/s", "lost at the entry to backpressure")
-    latency_s: FloatArray = _array(np.float64, "", "s", "mean time in the chain (estimate)")
-    energy_j: FloatArray = _array(np.float64, "", "J", "energy of all cores (estimate)")
-    unmapped_pps: FloatArray = _array(np.float64, "T", "1/s", "lost: no unblocked instance")
-    unsettled: npt.NDArray[np.bool_] = _array(
-        np.bool_, "T", "", "an instance joined (launched, rerun) or died within the interval"
+    time_s: FloatArray = field(
+        metadata=_spec(np.float64, "", "s", "end of the interval, since reset")
     )
-    launches: IntArray = _array(np.int64, "T", "", "launches begun for this interval")
-    reruns: IntArray = _array(np.int64, "T", "", "reruns commanded for this interval")
-    blocks: IntArray = _array(np.int64, "T", "", "blocks commanded for this interval")
-    stops: IntArray = _array(np.int64, "T", "", "parked instances stopped for this interval")
-    deaths: IntArray = _array(np.int64, "T", "", "instances that died within the interval")
-    clipped: IntArray = _array(np.int64, "T", "", "wanted instances that limits or budget refused")
-    flows_moved: FloatArray = _array(
-        np.float64, "T", "", "share of flows whose instance changed, summed over the changes"
+    interval_s: FloatArray = field(
+        metadata=_spec(np.float64, "", "s", "measured length of the interval")
     )
-    state: npt.NDArray[np.int8] = _array(np.int8, "TI", "", "InstanceState at the interval's end")
-    start_kind: npt.NDArray[np.int8] = _array(np.int8, "TI", "", "StartKind of the instance")
-    arrived_pps: FloatArray = _array(
-        np.float64, "TI", "1/s", "offered to the instance: enqueued plus dropped at its ring"
+    offered_pps: FloatArray = field(metadata=_spec(np.float64, "", "1/s", "offered to the chain"))
+    delivered_pps: FloatArray = field(metadata=_spec(np.float64, "", "1/s", "left the chain"))
+    dropped_pps: FloatArray = field(metadata=_spec(np.float64, "", "1/s", "lost, all causes"))
+    shed_pps: FloatArray = field(
+        metadata=_spec(np.float64, "", "1/s", "lost at the entry to backpressure")
     )
-    served_pps: FloatArray = _array(np.float64, "TI", "1/s", "processed by the instance")
-    ring_dropped_pps: FloatArray = _array(np.float64, "TI", "1/s", "lost at the instance's ring")
-    queue: FloatArray = _array(np.float64, "TI", "packets", "in the receive ring, at the end")
-    queue_peak: FloatArray = _array(np.float64, "TI", "packets", "longest receive ring seen")
-    parked_s: FloatArray = _array(np.float64, "TI", "s", "how long a blocked instance is parked")
-    processing_ns: FloatArray = _array(np.float64, "TI", "ns", "per-packet processing time")
-    load_if_blocked: FloatArray = _array(
-        np.float64, "TI", "erlang", "highest load among the others if this one were blocked"
+    latency_s: FloatArray = field(
+        metadata=_spec(np.float64, "", "s", "mean time in the chain (estimate)")
+    )
+    energy_j: FloatArray = field(
+        metadata=_spec(np.float64, "", "J", "energy of all cores (estimate)")
+    )
+    unmapped_pps: FloatArray = field(
+        metadata=_spec(np.float64, "T", "1/s", "lost: no unblocked instance")
+    )
+    unsettled: npt.NDArray[np.bool_] = field(
+        metadata=_spec(
+            np.bool_, "T", "", "an instance joined (launched, rerun) or died within the interval"
+        )
+    )
+    launches: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "launches begun for this interval")
+    )
+    reruns: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "reruns commanded for this interval")
+    )
+    blocks: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "blocks commanded for this interval")
+    )
+    stops: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "parked instances stopped for this interval")
+    )
+    deaths: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "instances that died within the interval")
+    )
+    clipped: IntArray = field(
+        metadata=_spec(np.int64, "T", "", "wanted instances that limits or budget refused")
+    )
+    flows_moved: FloatArray = field(
+        metadata=_spec(
+            np.float64, "T", "", "share of flows whose instance changed, summed over the changes"
+        )
+    )
+    state: npt.NDArray[np.int8] = field(
+        metadata=_spec(np.int8, "TI", "", "InstanceState at the interval's end")
+    )
+    start_kind: npt.NDArray[np.int8] = field(
+        metadata=_spec(np.int8, "TI", "", "StartKind of the instance")
+    )
+    arrived_pps: FloatArray = field(
+        metadata=_spec(
+            np.float64, "TI", "1/s", "offered to the instance: enqueued plus dropped at its ring"
+        )
+    )
+    served_pps: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "1/s", "processed by the instance")
+    )
+    ring_dropped_pps: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "1/s", "lost at the instance's ring")
+    )
+    queue: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "packets", "in the receive ring, at the end")
+    )
+    queue_peak: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "packets", "longest receive ring seen")
+    )
+    parked_s: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "s", "how long a blocked instance is parked")
+    )
+    processing_ns: FloatArray = field(
+        metadata=_spec(np.float64, "TI", "ns", "per-packet processing time")
+    )
+    load_if_blocked: FloatArray = field(
+        metadata=_spec(
+            np.float64, "TI", "erlang", "highest load among the others if this one were blocked"
+        )
     )
 
     @classmethod
@@ -180,11 +228,12 @@ class Reading:
 
     def core_usage(self, chain: ServiceChain) -> FloatArray:
         """Cores of running, launching and draining instances, per NF type, [..., T]."""
-        return (self.running + self.launching + self.draining) * chain.cores_per_instance * 1.0
+        awake = self.running + self.launching + self.draining
+        return np.asarray(awake * chain.cores_per_instance, dtype=np.float64)
 
     def parked_cores(self, chain: ServiceChain) -> FloatArray:
         """Cores of parked instances, per NF type, [..., T]."""
-        return self.blocked * chain.cores_per_instance * 1.0
+        return np.asarray(self.blocked * chain.cores_per_instance, dtype=np.float64)
 
     @cached_property
     def drop_rate(self) -> FloatArray:

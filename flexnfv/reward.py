@@ -71,12 +71,12 @@ def drops(reading: Reading, chain: ServiceChain, mean_pps: FloatArray) -> FloatA
 
 def launch(reading: Reading, chain: ServiceChain, mean_pps: FloatArray) -> FloatArray:
     """Launches, [..., T]."""
-    return reading.launches * 1.0
+    return np.asarray(reading.launches, dtype=np.float64)
 
 
 def rerun(reading: Reading, chain: ServiceChain, mean_pps: FloatArray) -> FloatArray:
     """Reruns, [..., T]."""
-    return reading.reruns * 1.0
+    return np.asarray(reading.reruns, dtype=np.float64)
 
 
 def energy(reading: Reading, chain: ServiceChain, mean_pps: FloatArray) -> FloatArray:

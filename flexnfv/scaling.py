@@ -77,7 +77,7 @@ def plan(
         parked_s: for how long each blocked instance has been parked, seconds, [T, I].
         min_instances, max_instances, cores_per_instance: of the chain, [T].
         core_budget: cores that all instances may hold.
-        park_timeout_s: a blocked instance parked for at least this long is stopped; infinity: never.
+        park_timeout_s: a blocked instance parked for this long is stopped; infinity: never.
         command: filled with `Command` values, [T, I].
         clipped: filled with the wanted instances that limits or budget refused, [T].
     """
