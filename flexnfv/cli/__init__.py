@@ -50,6 +50,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
+    Command("traces", "list, show and import traffic traces", "flexnfv.cli.traces"),
 )
 
 

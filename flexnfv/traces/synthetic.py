@@ -100,7 +100,7 @@ def diurnal(
     trough_ratio: float = 0.5,
     period_s: float = 512.0,
     phase: float = 0.0,
-    noise: float = 0.045,
+    noise_cv: float = 0.045,
     hurst: float = 0.8,
     duration_s: float = 1024.0,
     step_s: float = 1.0,
@@ -119,7 +119,7 @@ def diurnal(
         trough_ratio: lowest point of the rhythm ÷ its peak, 0 to 1.
         period_s: seconds that a day lasts in the trace.
         phase: where in the day the trace begins, 0 to 1.
-        noise: coefficient of variation of the noise.
+        noise_cv: coefficient of variation of the noise.
         hurst: Hurst parameter of the noise, 0.5 to 1.
         duration_s: seconds.
         step_s: seconds between samples.
@@ -131,13 +131,13 @@ def diurnal(
     where = "synthetic/diurnal"
     check_amount("peak_pps", peak_pps, where=where)
     check_amount("period_s", period_s, where=where)
-    check_amount("noise", noise, zero_allowed=True, where=where)
+    check_amount("noise_cv", noise_cv, zero_allowed=True, where=where)
     _check_range("trough_ratio", trough_ratio, 0.0, 1.0, where)
     time = _times("diurnal", duration_s, step_s)
     fine = _rhythm(np.linspace(0.0, 1.0, 1440, endpoint=False))
     shape = (_rhythm(time / period_s + phase) - fine.min()) / (fine.max() - fine.min())
     rhythm = trough_ratio + (1.0 - trough_ratio) * np.clip(shape, 0.0, 1.0)
-    disturbance = _positive(fgn(time.size, hurst, np.random.default_rng(seed)), noise)
+    disturbance = _positive(fgn(time.size, hurst, np.random.default_rng(seed)), noise_cv)
     return _trace("diurnal", peak_pps * rhythm * disturbance, step_s, seed)
 
 
@@ -148,7 +148,7 @@ def flash_crowd(
     ramp_s: float = 20.0,
     decay: float = 3.0,
     gap_s: float = 256.0,
-    noise: float = 0.05,
+    noise_cv: float = 0.05,
     hurst: float = 0.8,
     duration_s: float = 512.0,
     step_s: float = 1.0,
@@ -169,7 +169,7 @@ def flash_crowd(
         ramp_s: seconds of the ramp-up.
         decay: ramp-down ÷ sustained part.
         gap_s: mean seconds between crowds (exponential).
-        noise: coefficient of variation of the noise.
+        noise_cv: coefficient of variation of the noise.
         hurst: Hurst parameter of the noise, 0.5 to 1.
         duration_s: seconds.
         step_s: seconds between samples.
@@ -183,7 +183,7 @@ def flash_crowd(
     _check_range("shock", shock, 1.0, math.inf, where)
     for name, value in (("ramp_s", ramp_s), ("decay", decay), ("gap_s", gap_s)):
         check_amount(name, value, where=where)
-    check_amount("noise", noise, zero_allowed=True, where=where)
+    check_amount("noise_cv", noise_cv, zero_allowed=True, where=where)
     time = _times("flash_crowd", duration_s, step_s)
     rng = np.random.default_rng(seed)
     level = np.ones(time.size)
@@ -194,7 +194,7 @@ def flash_crowd(
         level = np.maximum(level, np.interp(time, corners, [1.0, size, size, 1.0]))
         start = corners[-1] + rng.exponential(gap_s)
         size = 1.0 + (shock - 1.0) * rng.uniform(0.6, 1.0)
-    disturbance = _positive(fgn(time.size, hurst, rng), noise)
+    disturbance = _positive(fgn(time.size, hurst, rng), noise_cv)
     return _trace("flash_crowd", base_pps * level * disturbance, step_s, seed)
 
 

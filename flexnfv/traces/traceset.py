@@ -129,8 +129,8 @@ class TraceSet:
             InputError: a trace of the set is shorter than `length` intervals.
         """
         places, starts, peaks = self._draw(rng, 1, length)
-        pool, trace, start = self._pool, self.traces[places[0]], int(starts[0])
-        inside = start - int(pool.offsets[places[0]])
+        pool, trace, start = self._pool, self.traces[int(places[0])], int(starts[0])
+        inside = start - int(pool.offsets[int(places[0])])
         return replace(
             trace,
             name=f"{trace.name}@{inside * self.step_s:g}s",

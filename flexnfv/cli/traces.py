@@ -1,0 +1,182 @@
+"""`flexnfv traces`: what traffic there is, how it looks, and how to bring one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+from flexnfv.errors import InputError
+from flexnfv.files import new_file, refuse_existing
+
+if TYPE_CHECKING:
+    from flexnfv.traces import Trace
+
+_BARS = "▁▂▃▄▅▆▇█"
+_COLUMNS = 72
+
+
+def list_traces() -> None:
+    """List the synthetic families, data sets and default splits."""
+    import inspect
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from flexnfv.traces import datacenter, split, splits, synthetic
+
+    console = Console()
+    families = Table("name", "what", "keys", title="Families and data sets")
+    for name, family in synthetic.FAMILIES.items():
+        summary = (inspect.getdoc(family) or "").partition("\n\n")[0].replace("\n", " ")
+        families.add_row(
+            f"synthetic/{name}", summary, " ".join(inspect.signature(family).parameters)
+        )
+    state = "" if datacenter.installed() else " (not installed: pip install 'flexnfv[traces]')"
+    families.add_row("datacenter/alibaba2018", f"Demand of a data centre, 7.8 days{state}", "")
+    console.print(families)
+
+    members = Table("name", "family", "seconds", "mean Mpps", "peak Mpps", title="Default splits")
+    for name in splits.NAMES:
+        chosen = split(name)
+        for trace_name in chosen.names:
+            trace = chosen.get(trace_name)
+            members.add_row(
+                trace_name,
+                trace.family,
+                f"{trace.duration_s:g}",
+                f"{trace.mean_pps / 1e6:.2f}",
+                f"{trace.peak_pps / 1e6:.2f}",
+            )
+    console.print(members)
+    console.print(
+        "Keys of every trace: start end compress step noise noise_seed scale peak, as in "
+        "synthetic/flash_crowd?shock=3&seed=7&peak=20e6 or link.csv?compress=300&peak=20e6"
+    )
+
+
+def show(name: Annotated[str, tyro.conf.Positional], *, out: Path | None = None) -> None:
+    """Show one trace: its figures and its shape over time.
+
+    Args:
+        name: a path or a name, with keys (see `flexnfv traces list`).
+        out: draw a plot to this file (.png, .svg or .pdf) instead of a line in the terminal.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from flexnfv.traces import load_trace
+
+    if out is not None:
+        refuse_existing(out)
+    trace = load_trace(name)
+    if out is not None:
+        _plot(trace, out)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(trace.name)}[/bold]  {escape(figures(trace))}")
+    for line in _capture_lines(name):
+        console.print(escape(line))
+    console.print(sparkline(trace) if out is None else f"plot: {escape(str(out))}")
+
+
+def import_trace(
+    file: Annotated[Path, tyro.conf.Positional],
+    *,
+    out: Path,
+    step: float | None = None,
+    peak: float | None = None,
+    compress: float | None = None,
+    packet_bytes: float | None = None,
+) -> None:
+    """Convert a rate series or a capture to a trace file.
+
+    Args:
+        file: CSV (t_s,pps or t_s,bps), Parquet, pcap or pcapng; CSV and captures also as .gz.
+        out: file to create, .parquet or .csv.
+        step: seconds of a sample; a capture is counted in steps of 1 s without it.
+        peak: scale to this peak, packets/s.
+        compress: time compression factor.
+        packet_bytes: mean packet size in bytes; a series of bits/s needs it.
+    """
+    from urllib.parse import urlencode
+
+    from flexnfv.traces import files, load_trace
+
+    refuse_existing(out)
+    given = {"packet_bytes": packet_bytes, "compress": compress, "step": step, "peak": peak}
+    query = urlencode({key: repr(value) for key, value in given.items() if value is not None})
+    if "?" in file.name:
+        raise InputError(
+            "the options of import stand apart from the path", where=str(file), fix="use --step 1"
+        )
+    trace = load_trace(f"{file}?{query}" if query else file)
+    files.write(trace, out)
+    print(f"{out}: {figures(trace)}")
+
+
+def figures(trace: Trace) -> str:
+    """One line of a trace's figures."""
+    size = "" if trace.packet_bytes is None else f", {trace.packet_bytes:.0f}-byte packets"
+    return (
+        f"{trace.family}, {len(trace)} samples of {trace.step_s:g} s = {trace.duration_s:g} s, "
+        f"mean {_rate(trace.mean_pps)}, peak {_rate(trace.peak_pps)}{size}"
+    )
+
+
+def sparkline(trace: Trace, columns: int = _COLUMNS) -> str:
+    """The shape of a trace in one line, from 0 to its peak; a bar is the mean of its time."""
+    columns = min(columns, len(trace))
+    bars = trace.rates(trace.duration_s / columns)
+    top = float(bars.max()) or 1.0
+    levels = np.minimum((bars / top * len(_BARS)).astype(int), len(_BARS) - 1)
+    return "".join(_BARS[level] for level in levels)
+
+
+def _rate(pps: float) -> str:
+    for unit, factor in (("Mpps", 1e6), ("kpps", 1e3)):
+        if pps >= factor:
+            return f"{pps / factor:.4g} {unit}"
+    return f"{pps:.4g} pps"
+
+
+def _capture_lines(name: str) -> list[str]:
+    """What only a capture has: packets and flows."""
+    from flexnfv.traces import files, pcap
+
+    path = Path(name if Path(name).exists() else name.partition("?")[0])
+    if not files.has_suffix(path, pcap.PCAP_SUFFIXES):
+        return []
+    packets = pcap.read_packets(path)
+    lines = [
+        f"{packets.count} packets in {packets.duration_s:.3f} s, {packets.flow_count} two-way "
+        f"flows (the largest has {packets.top_flow_share:.0%}), mean {packets.mean_bytes:.0f} bytes"
+    ]
+    if packets.reordered:
+        lines.append(f"{packets.reordered} timestamps step back; packets are sorted by time")
+    return lines
+
+
+def _plot(trace: Trace, out: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            "plots need matplotlib", where=str(out), fix="pip install 'flexnfv[report]'"
+        ) from error
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.stairs(trace.rate_pps / 1e6, np.arange(len(trace) + 1) * trace.step_s)
+    axes.set(title=trace.name, xlabel="seconds", ylabel="Mpps", ylim=(0, None))
+    axes.margins(x=0)
+    kinds = figure.canvas.get_supported_filetypes()
+    if out.suffix.removeprefix(".").lower() not in kinds:
+        raise InputError(
+            f"unknown kind of picture {out.suffix!r}", where=str(out), fix="name it .png or .svg"
+        )
+    with new_file(out) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+COMMAND = {"list": list_traces, "show": show, "import": import_trace}
