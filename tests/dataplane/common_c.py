@@ -23,7 +23,7 @@ DECLARATIONS = """
 struct fx_flow {
     uint8_t src[16], dst[16];
     uint16_t sport, dport;
-    uint8_t proto, ip_version, vlans, kind;
+    uint8_t proto, ip_version, vlans, class;
     uint16_t ethertype, l3, l4, payload, end;
     uint32_t hash;
 };
@@ -80,7 +80,18 @@ class CommonC:
         shim.write_text(SHIM)
         sources = [str(COMMON / name) for name in SOURCES]
         subprocess.run(
-            ["cc", *FLAGS, "-shared", f"-I{COMMON}", str(shim), *sources, "-lm", "-o", library],
+            [
+                "cc",
+                *FLAGS,
+                "-shared",
+                f"-I{COMMON.parent}",
+                f"-I{COMMON}",
+                str(shim),
+                *sources,
+                "-lm",
+                "-o",
+                library,
+            ],
             check=True,
         )
         self.ffi: Any = cffi.FFI()

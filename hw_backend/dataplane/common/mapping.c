@@ -26,7 +26,7 @@ static bool exists(int8_t state)
 
 static void update_algorithm1(struct fx_map *map, const int8_t *state, uint32_t slots)
 {
-    int16_t existing[FX_SLOTS_MAX];
+    int16_t existing[FX_MAX_INSTANCES];
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < slots; slot++)
         if (exists(state[slot]))
@@ -112,7 +112,7 @@ static uint32_t update_even(struct fx_map *map, const int8_t *state, uint32_t sl
     if (running == 0)
         return empty(map);
 
-    uint32_t held[FX_SLOTS_MAX] = {0}, kept[FX_SLOTS_MAX] = {0}, quota[FX_SLOTS_MAX];
+    uint32_t held[FX_MAX_INSTANCES] = {0}, kept[FX_MAX_INSTANCES] = {0}, quota[FX_MAX_INSTANCES];
     for (uint32_t bucket = 0; bucket < FX_BUCKETS; bucket++) {
         int owner = map->slot[bucket];
         if (owner >= 0 && (uint32_t)owner < slots && state[owner] == FX_RUNNING)

@@ -13,10 +13,9 @@
 
 #include <stdint.h>
 
-#include "states.h"
+#include "shared/abi.h"
 
 #define FX_BUCKETS     512 /* flow buckets of an NF type */
-#define FX_SLOTS_MAX   64  /* instance slots of an NF type */
 #define FX_NO_INSTANCE (-1)
 
 enum fx_mapping_kind {
@@ -39,7 +38,7 @@ void fx_map_init(struct fx_map *map, enum fx_mapping_kind kind);
 
 /*
  * Bring the map up to date with the states of the type's slots (enum fx_state), slots <=
- * FX_SLOTS_MAX. Returns the number of buckets that changed their instance; 0 under Algorithm 1,
+ * FX_MAX_INSTANCES. Returns the number of buckets that changed their instance; 0 under Algorithm 1,
  * which has none.
  */
 uint32_t fx_map_update(struct fx_map *map, const int8_t *state, uint32_t slots);

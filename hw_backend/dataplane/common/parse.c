@@ -81,15 +81,15 @@ static uint32_t transport_len(uint8_t proto, const uint8_t *p, uint32_t room, bo
 }
 
 /* Fills ports, payload and hash; `addresses` is the XOR of the address words. */
-static enum fx_kind parse_transport(const uint8_t *data, uint16_t addresses, struct fx_flow *flow)
+static enum fx_class parse_transport(const uint8_t *data, uint16_t addresses, struct fx_flow *flow)
 {
     uint32_t room = flow->end - flow->l4;
     flow->hash = fx_toeplitz(addresses);
     flow->payload = flow->l4;
     if (!has_ports(flow->proto))
-        return FX_KIND_ADDRESSES;
+        return FX_CLASS_ADDRESSES;
     if (room < 4)
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     const uint8_t *p = data + flow->l4;
     flow->sport = be16(p);
     flow->dport = be16(p + 2);
@@ -97,18 +97,18 @@ static enum fx_kind parse_transport(const uint8_t *data, uint16_t addresses, str
     bool malformed = false;
     uint32_t header = transport_len(flow->proto, p, room, &malformed);
     if (header == 0)
-        return malformed ? FX_KIND_MALFORMED : FX_KIND_TRUNCATED;
+        return malformed ? FX_CLASS_MALFORMED : FX_CLASS_TRUNCATED;
     flow->payload = (uint16_t)(flow->l4 + header);
-    return FX_KIND_PORTS;
+    return FX_CLASS_PORTS;
 }
 
-static enum fx_kind parse_ipv4(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+static enum fx_class parse_ipv4(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
     const uint8_t *p = data + flow->l3;
     uint32_t room = len - flow->l3;
     if (room < IPV4_LEN) {
         flow->hash = link_hash(data, flow->ethertype);
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     }
     flow->ip_version = 4;
     flow->proto = p[9];
@@ -120,18 +120,18 @@ static enum fx_kind parse_ipv4(const uint8_t *data, uint32_t len, struct fx_flow
     uint32_t header = (p[0] & 0x0F) * 4u;
     uint32_t total = be16(p + 2);
     if (p[0] >> 4 != 4 || header < IPV4_LEN || total < header)
-        return FX_KIND_MALFORMED;
+        return FX_CLASS_MALFORMED;
     if (header > room)
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     bool cut = total > room;
     flow->l4 = (uint16_t)(flow->l3 + header);
     flow->end = (uint16_t)(flow->l3 + (cut ? room : total));
     if (be16(p + 6) & IPV4_FRAGMENT) {
         flow->payload = flow->l4;
-        return cut ? FX_KIND_TRUNCATED : FX_KIND_FRAGMENT;
+        return cut ? FX_CLASS_TRUNCATED : FX_CLASS_FRAGMENT;
     }
-    enum fx_kind kind = parse_transport(data, addresses, flow);
-    return cut && !fx_kind_is_unsound(kind) ? FX_KIND_TRUNCATED : kind;
+    enum fx_class class = parse_transport(data, addresses, flow);
+    return cut && !fx_class_is_unsound(class) ? FX_CLASS_TRUNCATED : class;
 }
 
 static bool is_extension(uint8_t proto)
@@ -141,36 +141,36 @@ static bool is_extension(uint8_t proto)
 }
 
 /* Steps flow->proto and flow->l4 over the extension headers; PORTS stands for "go on". */
-static enum fx_kind skip_extensions(const uint8_t *data, struct fx_flow *flow)
+static enum fx_class skip_extensions(const uint8_t *data, struct fx_flow *flow)
 {
     for (int walked = 0; is_extension(flow->proto); walked++) {
         const uint8_t *p = data + flow->l4;
         uint32_t room = flow->end - flow->l4;
         if (walked == FX_EXT_MAX)
-            return FX_KIND_ADDRESSES;
+            return FX_CLASS_ADDRESSES;
         if (room < 8)
-            return FX_KIND_TRUNCATED;
+            return FX_CLASS_TRUNCATED;
         /* A fragment header with offset 0 and no more to come is a whole datagram (RFC 6946). */
         if (flow->proto == FRAGMENT && be16(p + 2) & IPV6_FRAGMENT)
-            return FX_KIND_FRAGMENT;
+            return FX_CLASS_FRAGMENT;
         uint32_t header = flow->proto == FRAGMENT ? 8
                           : flow->proto == AH     ? (p[1] + 2u) * 4u
                                                   : (p[1] + 1u) * 8u;
         if (header > room)
-            return FX_KIND_TRUNCATED;
+            return FX_CLASS_TRUNCATED;
         flow->proto = p[0];
         flow->l4 = (uint16_t)(flow->l4 + header);
     }
-    return FX_KIND_PORTS;
+    return FX_CLASS_PORTS;
 }
 
-static enum fx_kind parse_ipv6(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+static enum fx_class parse_ipv6(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
     const uint8_t *p = data + flow->l3;
     uint32_t room = len - flow->l3;
     if (room < IPV6_LEN) {
         flow->hash = link_hash(data, flow->ethertype);
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     }
     flow->ip_version = 6;
     flow->proto = p[6];
@@ -179,36 +179,36 @@ static enum fx_kind parse_ipv6(const uint8_t *data, uint32_t len, struct fx_flow
     uint16_t addresses = xor_words(p + 8, 16);
     flow->hash = fx_toeplitz(addresses);
     if (p[0] >> 4 != 6)
-        return FX_KIND_MALFORMED;
+        return FX_CLASS_MALFORMED;
 
     uint32_t total = IPV6_LEN + be16(p + 4);
     bool cut = total > room;
     flow->l4 = (uint16_t)(flow->l3 + IPV6_LEN);
     flow->end = (uint16_t)(flow->l3 + (cut ? room : total));
-    enum fx_kind kind = skip_extensions(data, flow);
+    enum fx_class class = skip_extensions(data, flow);
     flow->payload = flow->l4;
-    if (kind == FX_KIND_PORTS)
-        kind = parse_transport(data, addresses, flow);
-    return cut && !fx_kind_is_unsound(kind) ? FX_KIND_TRUNCATED : kind;
+    if (class == FX_CLASS_PORTS)
+        class = parse_transport(data, addresses, flow);
+    return cut && !fx_class_is_unsound(class) ? FX_CLASS_TRUNCATED : class;
 }
 
-static enum fx_kind parse_arp(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+static enum fx_class parse_arp(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
     static const uint8_t ipv4_over_ethernet[6] = {0, 1, 8, 0, 6, 4};
     const uint8_t *p = data + flow->l3;
     uint32_t room = len - flow->l3;
     if (room < ARP_LEN) {
         flow->hash = link_hash(data, flow->ethertype);
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     }
     if (memcmp(p, ipv4_over_ethernet, sizeof(ipv4_over_ethernet)) != 0) {
         flow->hash = link_hash(data, flow->ethertype);
-        return FX_KIND_OTHER;
+        return FX_CLASS_OTHER;
     }
     memcpy(flow->src, p + 14, 4);
     memcpy(flow->dst, p + 24, 4);
     flow->hash = fx_toeplitz(xor_words(p + 14, 2) ^ xor_words(p + 24, 2));
-    return FX_KIND_ARP;
+    return FX_CLASS_ARP;
 }
 
 static bool is_vlan(uint16_t type)
@@ -216,20 +216,20 @@ static bool is_vlan(uint16_t type)
     return type == TYPE_VLAN || type == TYPE_QINQ || type == TYPE_QINQ_OLD;
 }
 
-static enum fx_kind classify(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+static enum fx_class classify(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
     if (len == 0)
-        return FX_KIND_EMPTY;
+        return FX_CLASS_EMPTY;
     if (len > FX_FRAME_MAX)
-        return FX_KIND_OVERSIZE;
+        return FX_CLASS_OVERSIZE;
     if (len < ETHER_LEN)
-        return FX_KIND_TRUNCATED;
+        return FX_CLASS_TRUNCATED;
     uint32_t l3 = ETHER_LEN;
     uint16_t type = be16(data + 12);
     while (is_vlan(type) && flow->vlans < FX_VLAN_MAX) {
         if (len < l3 + 4) {
             flow->hash = link_hash(data, type);
-            return FX_KIND_TRUNCATED;
+            return FX_CLASS_TRUNCATED;
         }
         type = be16(data + l3 + 2);
         l3 += 4;
@@ -245,25 +245,25 @@ static enum fx_kind classify(const uint8_t *data, uint32_t len, struct fx_flow *
     if (type == TYPE_ARP)
         return parse_arp(data, len, flow);
     flow->hash = link_hash(data, type);
-    return FX_KIND_OTHER;
+    return FX_CLASS_OTHER;
 }
 
-enum fx_kind fx_parse(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+enum fx_class fx_parse(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
     memset(flow, 0, sizeof(*flow));
-    enum fx_kind kind = classify(data, len, flow);
-    flow->kind = (uint8_t)kind;
-    return kind;
+    enum fx_class class = classify(data, len, flow);
+    flow->class = class;
+    return class;
 }
 
-const char *fx_kind_name(enum fx_kind kind)
+const char *fx_class_name(enum fx_class class)
 {
-    static const char *const names[FX_KIND_COUNT] = {
-        [FX_KIND_PORTS] = "ports",         [FX_KIND_ADDRESSES] = "addresses",
-        [FX_KIND_FRAGMENT] = "fragment",   [FX_KIND_ARP] = "arp",
-        [FX_KIND_OTHER] = "other",         [FX_KIND_EMPTY] = "empty",
-        [FX_KIND_TRUNCATED] = "truncated", [FX_KIND_MALFORMED] = "malformed",
-        [FX_KIND_OVERSIZE] = "oversize",
+    static const char *const names[FX_CLASS_COUNT] = {
+        [FX_CLASS_PORTS] = "ports",         [FX_CLASS_ADDRESSES] = "addresses",
+        [FX_CLASS_FRAGMENT] = "fragment",   [FX_CLASS_ARP] = "arp",
+        [FX_CLASS_OTHER] = "other",         [FX_CLASS_EMPTY] = "empty",
+        [FX_CLASS_TRUNCATED] = "truncated", [FX_CLASS_MALFORMED] = "malformed",
+        [FX_CLASS_OVERSIZE] = "oversize",
     };
-    return (unsigned)kind < FX_KIND_COUNT ? names[kind] : "unknown";
+    return (unsigned)class < FX_CLASS_COUNT ? names[class] : "unknown";
 }

@@ -25,17 +25,17 @@
 #define FX_EXT_MAX   8
 #define FX_FRAME_MAX 9728 /* bytes; the largest frame that common 10G NICs carry */
 
-enum fx_kind {
-    FX_KIND_PORTS,     /* IP with ports */
-    FX_KIND_ADDRESSES, /* IP without ports */
-    FX_KIND_FRAGMENT,  /* a fragment of an IP datagram */
-    FX_KIND_ARP,       /* ARP for IPv4 over Ethernet */
-    FX_KIND_OTHER,     /* a sound Ethernet frame of another protocol */
-    FX_KIND_EMPTY,     /* zero length */
-    FX_KIND_TRUNCATED, /* ends inside a header, or before the length that a header states */
-    FX_KIND_MALFORMED, /* a header contradicts itself */
-    FX_KIND_OVERSIZE,  /* longer than FX_FRAME_MAX; not looked at, hash 0 */
-    FX_KIND_COUNT
+enum fx_class {
+    FX_CLASS_PORTS,     /* IP with ports */
+    FX_CLASS_ADDRESSES, /* IP without ports */
+    FX_CLASS_FRAGMENT,  /* a fragment of an IP datagram */
+    FX_CLASS_ARP,       /* ARP for IPv4 over Ethernet */
+    FX_CLASS_OTHER,     /* a sound Ethernet frame of another protocol */
+    FX_CLASS_EMPTY,     /* zero length */
+    FX_CLASS_TRUNCATED, /* ends inside a header, or before the length that a header states */
+    FX_CLASS_MALFORMED, /* a header contradicts itself */
+    FX_CLASS_OVERSIZE,  /* longer than FX_FRAME_MAX; not looked at, hash 0 */
+    FX_CLASS_COUNT
 };
 
 /* Offsets are in bytes from the start of the frame; those of layers not reached are 0. */
@@ -47,7 +47,7 @@ struct fx_flow {
     uint8_t proto;      /* IP protocol number of the innermost header reached */
     uint8_t ip_version; /* 4, 6, or 0 if not IP */
     uint8_t vlans;      /* tags skipped */
-    uint8_t kind;       /* enum fx_kind */
+    uint8_t class;      /* enum fx_class */
     uint16_t ethertype; /* host order, behind the VLAN tags */
     uint16_t l3;        /* IP or ARP header */
     uint16_t l4;        /* transport header */
@@ -56,17 +56,17 @@ struct fx_flow {
     uint32_t hash;
 };
 
-/* Reads `len` contiguous bytes; fills every field of *flow and returns flow->kind. */
-enum fx_kind fx_parse(const uint8_t *data, uint32_t len, struct fx_flow *flow);
+/* Reads `len` contiguous bytes; fills every field of *flow and returns flow->class. */
+enum fx_class fx_parse(const uint8_t *data, uint32_t len, struct fx_flow *flow);
 
-/* True for kinds that no sound sender produces. */
-static inline bool fx_kind_is_unsound(enum fx_kind kind)
+/* True for classes that no sound sender produces. */
+static inline bool fx_class_is_unsound(enum fx_class class)
 {
-    return kind >= FX_KIND_EMPTY;
+    return class >= FX_CLASS_EMPTY;
 }
 
 /* "ports", "truncated", ...; "unknown" for a number that is none. */
-const char *fx_kind_name(enum fx_kind kind);
+const char *fx_class_name(enum fx_class class);
 
 /* The symmetric Toeplitz hash of an input whose 16-bit words, in host order, XOR to `words`. */
 uint32_t fx_toeplitz(uint16_t words);

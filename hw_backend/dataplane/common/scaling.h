@@ -9,7 +9,10 @@
 
 #include <stdint.h>
 
-#include "states.h"
+#include "shared/abi.h"
+
+/* What one slot is told to do; as flexnfv.states.Command. */
+enum fx_slot_command { FX_NONE, FX_LAUNCH, FX_BLOCK, FX_RERUN, FX_STOP };
 
 /* What a chain allows; per-type arrays are [types]. */
 struct fx_limits {
@@ -29,9 +32,9 @@ struct fx_limits {
 int fx_victim(const int8_t *state, const double *load, const int8_t *command, uint32_t slots);
 
 /*
- * One command (enum fx_command) per slot. `targets` are wanted instances (running and launching)
- * per type; `load` is in erlangs, `parked_s` in seconds. `clipped` receives, per type, the wanted
- * instances that limits or budget refused.
+ * One command (enum fx_slot_command) per slot. `targets` are wanted instances (running and
+ * launching) per type; `load` is in erlangs, `parked_s` in seconds. `clipped` receives, per type,
+ * the wanted instances that limits or budget refused.
  */
 void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
              const double *load, const double *parked_s, int8_t *command, int64_t *clipped);

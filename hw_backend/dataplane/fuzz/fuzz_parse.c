@@ -34,10 +34,10 @@ static void check_symmetry(const uint8_t *data, uint32_t size, const struct fx_f
         swap(l3 + 12, l3 + 16, 4);
     else
         swap(l3 + 8, l3 + 24, 16);
-    if (flow->kind == FX_KIND_PORTS)
+    if (flow->class == FX_CLASS_PORTS)
         swap(answer + flow->l4, answer + flow->l4 + 2, 2);
     struct fx_flow back;
-    HOLDS(fx_parse(answer, size, &back) == flow->kind);
+    HOLDS(fx_parse(answer, size, &back) == flow->class);
     HOLDS(back.hash == flow->hash);
     HOLDS(back.sport == flow->dport && memcmp(back.src, flow->dst, sizeof(back.src)) == 0);
     free(answer);
@@ -46,13 +46,13 @@ static void check_symmetry(const uint8_t *data, uint32_t size, const struct fx_f
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fx_flow flow;
-    enum fx_kind kind = fx_parse(data, (uint32_t)size, &flow);
-    HOLDS(kind < FX_KIND_COUNT && kind == flow.kind);
+    enum fx_class class = fx_parse(data, (uint32_t)size, &flow);
+    HOLDS(class < FX_CLASS_COUNT && class == flow.class);
     HOLDS(flow.end <= size && flow.l3 <= size);
     HOLDS(flow.l4 == 0 || (flow.l4 > flow.l3 && flow.l4 <= flow.end));
     HOLDS(flow.payload == 0 || (flow.payload >= flow.l4 && flow.payload <= flow.end));
     HOLDS(flow.vlans <= FX_VLAN_MAX);
-    if (kind == FX_KIND_PORTS || kind == FX_KIND_ADDRESSES || kind == FX_KIND_FRAGMENT)
+    if (class == FX_CLASS_PORTS || class == FX_CLASS_ADDRESSES || class == FX_CLASS_FRAGMENT)
         check_symmetry(data, (uint32_t)size, &flow);
     return 0;
 }

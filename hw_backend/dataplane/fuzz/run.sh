@@ -11,7 +11,7 @@ clang=$(command -v clang || command -v clang-14) || {
 work=$(mktemp -d)
 "$clang" -std=gnu17 -g -O1 -Wall -Wextra -Werror \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    -I "$here/../common" "$here/fuzz_parse.c" "$here/../common/parse.c" -o "$work/fuzz_parse"
+    -I "$here/../common" -I "$here/.." "$here/fuzz_parse.c" "$here/../common/parse.c" -o "$work/fuzz_parse"
 mkdir "$work/corpus" "$work/findings"
 "$work/fuzz_parse" -max_total_time="$seconds" -max_len=10000 -len_control=50 -print_final_stats=1 \
     -artifact_prefix="$work/findings/" -dict="$here/parse.dict" "$work/corpus" "$here/seeds" || {

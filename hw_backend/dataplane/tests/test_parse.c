@@ -97,7 +97,7 @@ static struct fx_flow parse(const struct frame *frame, uint32_t len)
     uint8_t *exact = malloc(len ? len : 1);
     CHECK(exact != NULL);
     memcpy(exact, frame->data, len);
-    CHECK_EQ(fx_parse(exact, len, &flow), flow.kind);
+    CHECK_EQ(fx_parse(exact, len, &flow), flow.class);
     free(exact);
     return flow;
 }
@@ -166,7 +166,7 @@ static void fields_of_a_udp_packet(void)
     put_udp(&frame, 2794, 1766, 4);
     put_zeros(&frame, 14); /* Ethernet padding is not payload */
     struct fx_flow flow = parse(&frame, frame.len);
-    CHECK_EQ(flow.kind, FX_KIND_PORTS);
+    CHECK_EQ(flow.class, FX_CLASS_PORTS);
     CHECK_EQ(flow.ip_version, 4);
     CHECK_EQ(flow.proto, 17);
     CHECK_EQ(flow.sport, 2794);
@@ -186,7 +186,7 @@ static void tcp_options_are_not_payload(void)
     put_tcp(&frame, 1, 2, 6);
     put_zeros(&frame, 4 + 3);
     struct fx_flow flow = parse(&frame, frame.len);
-    CHECK_EQ(flow.kind, FX_KIND_PORTS);
+    CHECK_EQ(flow.class, FX_CLASS_PORTS);
     CHECK_EQ(flow.payload - flow.l4, 24);
     CHECK_EQ(flow.end - flow.payload, 3);
 }
@@ -200,7 +200,7 @@ static void fragments_of_a_datagram_stay_together(void)
         put_ipv4(&frame, 17, 28, fragments[i]);
         put_udp(&frame, 9 * i, 7 * i, 0); /* bytes that are ports in the first one alone */
         struct fx_flow flow = parse(&frame, frame.len);
-        CHECK_EQ(flow.kind, FX_KIND_FRAGMENT);
+        CHECK_EQ(flow.class, FX_CLASS_FRAGMENT);
         CHECK_EQ(flow.sport, 0);
         hashes[i] = flow.hash;
     }
@@ -209,7 +209,7 @@ static void fragments_of_a_datagram_stay_together(void)
     struct frame frame = ethernet(0x0800);
     put_ipv4(&frame, 17, 28, 0x4000); /* "don't fragment" makes no fragment */
     put_udp(&frame, 1, 2, 0);
-    CHECK_EQ(parse(&frame, frame.len).kind, FX_KIND_PORTS);
+    CHECK_EQ(parse(&frame, frame.len).class, FX_CLASS_PORTS);
 }
 
 static void protocols_without_ports_hash_addresses(void)
@@ -221,7 +221,7 @@ static void protocols_without_ports_hash_addresses(void)
     put_ipv4(&frame, 1, 28, 0); /* ICMP */
     put_zeros(&frame, 8);
     struct fx_flow flow = parse(&frame, frame.len);
-    CHECK_EQ(flow.kind, FX_KIND_ADDRESSES);
+    CHECK_EQ(flow.class, FX_CLASS_ADDRESSES);
     CHECK_EQ(flow.hash, symmetric(input, 8));
     CHECK_EQ(flow.payload, flow.l4);
 }
@@ -241,7 +241,7 @@ static void vlan_tags_are_skipped_up_to_two(void)
         put_ipv4(&frame, 17, 28, 0);
         put_udp(&frame, 5, 6, 0);
         struct fx_flow flow = parse(&frame, frame.len);
-        CHECK_EQ(flow.kind, FX_KIND_PORTS);
+        CHECK_EQ(flow.class, FX_CLASS_PORTS);
         CHECK_EQ(flow.vlans, 2);
         CHECK_EQ(flow.l3, 22);
         CHECK_EQ(flow.hash, parse(&plain, plain.len).hash);
@@ -252,7 +252,7 @@ static void vlan_tags_are_skipped_up_to_two(void)
         put16(&deep, 0x8100);
     }
     put_zeros(&deep, 30);
-    CHECK_EQ(parse(&deep, deep.len).kind, FX_KIND_OTHER);
+    CHECK_EQ(parse(&deep, deep.len).class, FX_CLASS_OTHER);
 }
 
 static void arp_request_and_reply_agree(void)
@@ -273,7 +273,7 @@ static void arp_request_and_reply_agree(void)
     put(&reply, mac_a, 6);
     put(&reply, ip_a, 4);
     struct fx_flow flow = parse(&request, request.len);
-    CHECK_EQ(flow.kind, FX_KIND_ARP);
+    CHECK_EQ(flow.class, FX_CLASS_ARP);
     CHECK_EQ(flow.hash, parse(&reply, reply.len).hash);
 }
 
@@ -282,7 +282,7 @@ static void other_frames_hash_addresses_and_type(void)
     struct frame frame = ethernet(0x88CC);
     put_zeros(&frame, 46);
     struct fx_flow lldp = parse(&frame, frame.len);
-    CHECK_EQ(lldp.kind, FX_KIND_OTHER);
+    CHECK_EQ(lldp.class, FX_CLASS_OTHER);
     CHECK_EQ(lldp.hash, symmetric(frame.data, 14));
 
     struct frame longer = ethernet(300), shorter = ethernet(40); /* 802.3: the length is no type */
@@ -314,12 +314,12 @@ static void extension_headers_are_walked(void)
     uint32_t fragment;
     struct frame frame = extended(&fragment);
     struct fx_flow flow = parse(&frame, frame.len);
-    CHECK_EQ(flow.kind, FX_KIND_PORTS);
+    CHECK_EQ(flow.class, FX_CLASS_PORTS);
     CHECK_EQ(flow.sport, 53);
     CHECK_EQ(flow.proto, 17);
     frame.data[fragment + 3] = 1; /* more fragments */
     flow = parse(&frame, frame.len);
-    CHECK_EQ(flow.kind, FX_KIND_FRAGMENT);
+    CHECK_EQ(flow.class, FX_CLASS_FRAGMENT);
     CHECK_EQ(flow.sport, 0);
 }
 
@@ -333,8 +333,8 @@ static void extension_headers_are_bounded(void)
             put_zeros(&frame, 7);
         }
         put_udp(&frame, 1, 2, 0);
-        CHECK_EQ(parse(&frame, frame.len).kind,
-                 count <= FX_EXT_MAX ? FX_KIND_PORTS : FX_KIND_ADDRESSES);
+        CHECK_EQ(parse(&frame, frame.len).class,
+                 count <= FX_EXT_MAX ? FX_CLASS_PORTS : FX_CLASS_ADDRESSES);
     }
 }
 
@@ -343,31 +343,31 @@ static void malformed_headers_are_told_apart(void)
     struct frame sound = ethernet(0x0800);
     put_ipv4(&sound, 6, 40, 0);
     put_tcp(&sound, 1, 2, 5);
-    CHECK_EQ(parse(&sound, sound.len).kind, FX_KIND_PORTS);
+    CHECK_EQ(parse(&sound, sound.len).class, FX_CLASS_PORTS);
     static const struct {
         int at, value;
-        enum fx_kind kind;
+        enum fx_class class;
     } cases[] = {
-        {14, 0x65, FX_KIND_MALFORMED},   /* version 6 behind IPv4's type */
-        {14, 0x44, FX_KIND_MALFORMED},   /* a header of 16 bytes */
-        {14, 0x4F, FX_KIND_MALFORMED},   /* a header longer than the packet */
-        {17, 19, FX_KIND_MALFORMED},     /* a total length below the header's */
-        {17, 41, FX_KIND_TRUNCATED},     /* a byte is missing */
-        {17, 39, FX_KIND_TRUNCATED},     /* the TCP header is cut */
-        {46, 4 << 4, FX_KIND_MALFORMED}, /* a TCP header of 16 bytes */
-        {46, 6 << 4, FX_KIND_TRUNCATED}, /* TCP options are cut */
+        {14, 0x65, FX_CLASS_MALFORMED},   /* version 6 behind IPv4's type */
+        {14, 0x44, FX_CLASS_MALFORMED},   /* a header of 16 bytes */
+        {14, 0x4F, FX_CLASS_MALFORMED},   /* a header longer than the packet */
+        {17, 19, FX_CLASS_MALFORMED},     /* a total length below the header's */
+        {17, 41, FX_CLASS_TRUNCATED},     /* a byte is missing */
+        {17, 39, FX_CLASS_TRUNCATED},     /* the TCP header is cut */
+        {46, 4 << 4, FX_CLASS_MALFORMED}, /* a TCP header of 16 bytes */
+        {46, 6 << 4, FX_CLASS_TRUNCATED}, /* TCP options are cut */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct frame frame = sound;
         frame.data[cases[i].at] = (uint8_t)cases[i].value;
-        CHECK_EQ(parse(&frame, frame.len).kind, cases[i].kind);
+        CHECK_EQ(parse(&frame, frame.len).class, cases[i].class);
     }
     struct frame udp = ethernet(0x0800);
     put_ipv4(&udp, 17, 28, 0);
     put_udp(&udp, 1, 2, 0);
     udp.data[39] = 7; /* a UDP length below its own header */
-    CHECK_EQ(parse(&udp, udp.len).kind, FX_KIND_MALFORMED);
-    CHECK(fx_kind_is_unsound(FX_KIND_MALFORMED) && !fx_kind_is_unsound(FX_KIND_OTHER));
+    CHECK_EQ(parse(&udp, udp.len).class, FX_CLASS_MALFORMED);
+    CHECK(fx_class_is_unsound(FX_CLASS_MALFORMED) && !fx_class_is_unsound(FX_CLASS_OTHER));
 }
 
 /* Cut anywhere, a packet is truncated, and from the ports on it still goes with its flow. */
@@ -391,11 +391,11 @@ static void every_prefix_is_truncated(void)
     uint32_t ports_end[4] = {38, 58, 46, fragment + 12};
     for (int i = 0; i < 4; i++) {
         struct fx_flow sound = parse(&frames[i], frames[i].len);
-        CHECK_EQ(sound.kind, FX_KIND_PORTS);
-        CHECK_EQ(parse(&frames[i], 0).kind, FX_KIND_EMPTY);
+        CHECK_EQ(sound.class, FX_CLASS_PORTS);
+        CHECK_EQ(parse(&frames[i], 0).class, FX_CLASS_EMPTY);
         for (uint32_t len = 1; len < frames[i].len; len++) {
             struct fx_flow flow = parse(&frames[i], len);
-            CHECK_EQ(flow.kind, FX_KIND_TRUNCATED);
+            CHECK_EQ(flow.class, FX_CLASS_TRUNCATED);
             CHECK((flow.hash == sound.hash) == (len >= ports_end[i]));
         }
     }
@@ -405,8 +405,8 @@ static void oversize_frames_are_not_looked_at(void)
 {
     static uint8_t jumbo[FX_FRAME_MAX + 1] = {[12] = 0x88, [13] = 0xCC};
     struct fx_flow flow;
-    CHECK_EQ(fx_parse(jumbo, FX_FRAME_MAX, &flow), FX_KIND_OTHER);
-    CHECK_EQ(fx_parse(jumbo, FX_FRAME_MAX + 1, &flow), FX_KIND_OVERSIZE);
+    CHECK_EQ(fx_parse(jumbo, FX_FRAME_MAX, &flow), FX_CLASS_OTHER);
+    CHECK_EQ(fx_parse(jumbo, FX_FRAME_MAX + 1, &flow), FX_CLASS_OVERSIZE);
     CHECK_EQ(flow.hash, 0);
 }
 
