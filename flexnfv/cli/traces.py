@@ -167,7 +167,7 @@ def _plot(trace: Trace, out: Path) -> None:
         ) from error
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots()
-    axes.stairs(trace.rate_pps / 1e6, np.arange(len(trace) + 1) * trace.step_s)
+    axes.stairs(trace.rate_pps / 1e6, np.arange(len(trace) + 1) * trace.step_s, baseline=None)
     axes.set(title=trace.name, xlabel="seconds", ylabel="Mpps", ylim=(0, None))
     axes.margins(x=0)
     kinds = figure.canvas.get_supported_filetypes()

@@ -19,8 +19,12 @@ from flexnfv.traces.trace import FloatArray, Trace, check_amount, gbps_to_pps
 PAPER_PACKET_BYTES = 64.0
 """Packet size of every experiment of the paper (Sec. IV)."""
 
-_DIURNAL_PHASES = (-2.6, 1.2)
-"""Phases of the daily and half-daily harmonics: trough near dawn, afternoon and evening peaks."""
+_DIURNAL_PHASES = (1.40, 0.22)
+_DIURNAL_SECOND = 0.5
+"""Phases of the daily and half-daily harmonics, and the second one's share of the first.
+
+Fitted to the hours of Labovitz (see `diurnal`): a trough at 6, maxima in the afternoon and at 22.
+"""
 
 
 def constant(*, rate_pps: float = 5e6, duration_s: float = 512.0, step_s: float = 1.0) -> Trace:
@@ -108,9 +112,9 @@ def diurnal(
 ) -> Trace:
     """A day's rhythm, a daily and a half-daily harmonic, with long-range dependent noise.
 
-    Labovitz (Arbor Networks, "The Internet after dark", 2009) reports over 40 North American
-    providers a trough of 50 % of the daily peak at dawn, a first maximum in the afternoon and the
-    peak at night: `trough_ratio` and the two harmonics. The noise is 4.5 % from sample to sample,
+    Labovitz (Arbor Networks, "The Internet after dark", 2009) reports for 40 North American
+    providers 50 % of the daily peak at 6 h, a first maximum at 16 h, the peak at 23 h and more than
+    60 % until 3 h: `trough_ratio` and the two harmonics. The noise is 4.5 % from sample to sample,
     the spread of the changes in the 5-minute series of a European ISP that Cortez et al. ("Multi-
     scale Internet traffic forecasting", Expert Systems 29(2), 2012) study.
 
@@ -118,7 +122,7 @@ def diurnal(
         peak_pps: peak of the rhythm without noise, packets/s.
         trough_ratio: lowest point of the rhythm ÷ its peak, 0 to 1.
         period_s: seconds that a day lasts in the trace.
-        phase: where in the day the trace begins, 0 to 1.
+        phase: hour at which the trace begins ÷ 24.
         noise_cv: coefficient of variation of the noise.
         hurst: Hurst parameter of the noise, 0.5 to 1.
         duration_s: seconds.
@@ -329,7 +333,8 @@ def _positive(gaussian: FloatArray, cv: float) -> FloatArray:
 
 def _rhythm(day: FloatArray) -> FloatArray:
     first, second = _DIURNAL_PHASES
-    rhythm = np.cos(2 * np.pi * day + first) + 0.4 * np.cos(4 * np.pi * day + second)
+    daily = np.cos(2 * np.pi * day + first)
+    rhythm = daily + _DIURNAL_SECOND * np.cos(4 * np.pi * day + second)
     return np.asarray(rhythm, dtype=np.float64)
 
 
