@@ -1,0 +1,1 @@
+"""Scaling policies: they see readings, never a backend. Each is a registered entry point."""
