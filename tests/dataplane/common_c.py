@@ -13,7 +13,7 @@ import numpy.typing as npt
 import flexnfv.hw_backend
 
 COMMON = Path(flexnfv.hw_backend.__file__).resolve().parent / "dataplane" / "common"
-SOURCES = ("parse.c", "mapping.c", "scaling.c")
+SOURCES = ("law.c", "parse.c", "mapping.c", "scaling.c")
 
 # As meson builds them: contraction to fused multiply-adds would round otherwise than Python.
 FLAGS = ("-std=gnu17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC")
@@ -50,11 +50,30 @@ struct fx_limits {
 int fx_victim(const int8_t *state, const double *load, const int8_t *command, uint32_t slots);
 void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
              const double *load, const double *parked_s, int8_t *command, int64_t *clipped);
+
+struct fx_law_thresholds {
+    const double *high, *low, *queue;
+};
+struct fx_law_reading {
+    const int8_t *state;
+    const double *load, *queue, *load_if_blocked;
+    const uint8_t *unsettled;
+    const int64_t *deaths;
+};
+struct fx_law_memory {
+    uint8_t long_checks[16][64], short_checks[16][64];
+    int64_t wanted[16];
+};
+void law_batch(uint32_t batch, uint32_t types, uint32_t slots,
+               const struct fx_law_thresholds *thresholds, const struct fx_law_reading *readings,
+               struct fx_law_memory *memories, int64_t *targets);
+double load(double arrived_pps, double processing_ns);
 uint32_t layout(int which);
 """
 
 # What is inline in a header has no symbol of its own; and the structs above must be the headers'.
 SHIM = """
+#include "law.h"
 #include "mapping.h"
 #include "parse.h"
 #include "scaling.h"
@@ -63,10 +82,28 @@ void map_all(const struct fx_map *map, const uint32_t *hashes, uint32_t count, i
     for (uint32_t i = 0; i < count; i++)
         slots[i] = fx_map(map, hashes[i]);
 }
+/* One decision for each reading of a batch; its arrays are [batch][types][slots]. */
+void law_batch(uint32_t batch, uint32_t types, uint32_t slots,
+               const struct fx_law_thresholds *thresholds, const struct fx_law_reading *readings,
+               struct fx_law_memory *memories, int64_t *targets)
+{
+    for (uint32_t b = 0; b < batch; b++) {
+        uint32_t at = b * types * slots;
+        struct fx_law_reading reading = {
+            readings->state + at,           readings->load + at,
+            readings->queue + at,           readings->load_if_blocked + at,
+            readings->unsettled + b * types, readings->deaths + b * types};
+        fx_law_decide(types, slots, thresholds, &reading, &memories[b], targets + b * types);
+    }
+}
+double load(double arrived_pps, double processing_ns)
+{
+    return fx_load(arrived_pps, processing_ns);
+}
 uint32_t layout(int which)
 {
     const uint32_t sizes[] = {sizeof(struct fx_flow), sizeof(struct fx_map),
-                              sizeof(struct fx_limits)};
+                              sizeof(struct fx_limits), sizeof(struct fx_law_memory)};
     return sizes[which];
 }
 """
@@ -97,7 +134,7 @@ class CommonC:
         self.ffi: Any = cffi.FFI()
         self.ffi.cdef(DECLARATIONS)
         self.lib: Any = self.ffi.dlopen(str(library))
-        for which, name in enumerate(("fx_flow", "fx_map", "fx_limits")):
+        for which, name in enumerate(("fx_flow", "fx_map", "fx_limits", "fx_law_memory")):
             assert self.ffi.sizeof(f"struct {name}") == self.lib.layout(which), name
 
     def array(self, kind: str, values: npt.NDArray[Any]) -> Any:

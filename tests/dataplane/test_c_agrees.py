@@ -12,8 +12,11 @@ import numpy.typing as npt
 import pytest
 
 from flexnfv import mapping, scaling
+from flexnfv.chain import load_chain
 from flexnfv.flows import FlowSet, symmetric_hash
 from flexnfv.mapping import BUCKETS, MappingKind
+from flexnfv.policies.watermark import Thresholds, Watermark
+from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, NONE, RUNNING, STOPPED
 
 from .common_c import CommonC
@@ -246,3 +249,96 @@ def test_victim_agrees(common_c: CommonC, fast_scaling: types.ModuleType) -> Non
             common_c.array("int8_t", command),
             slots,
         ) == fast_scaling.victim(state, load, command)
+
+
+def near(rng: np.random.Generator, threshold: Any, shape: tuple[int, ...]) -> Any:
+    """Values around a threshold, some of them on it, and multiples of it."""
+    factors = rng.choice([0.0, 0.3, 0.7, 1.0, 1.2, 2.0, 3.1], size=shape)
+    return threshold * np.where(rng.random(shape) < 0.5, factors, rng.random(shape) * 1.6)
+
+
+def random_readings(
+    rng: np.random.Generator, thresholds: Thresholds, shape: tuple[int, int, int], length: int
+) -> Any:
+    """Sequences of readings in which most things persist, so that checks in a row add up."""
+    batch, types_, slots = shape
+    reading = Reading.zeros(types_, slots, (batch,))
+    reading.state[:] = random_states(rng, shape)
+    calm = rng.random((batch, 1, 1)) < 0.5
+    persistent_queue = near(rng, thresholds.queue[:, None], shape)
+    for _ in range(length):
+        change = (rng.random(shape) < 0.05) & ~calm
+        reading.state[change] = rng.choice(STATES, size=shape)[change]
+        load = near(rng, thresholds.high[:, None], shape)
+        load = np.where(calm, thresholds.high[:, None] * rng.choice([0.6, 1.0], shape), load)
+        reading.processing_ns[:] = rng.choice([92.0, 1200.0], size=shape)
+        reading.arrived_pps[:] = load * 1e9 / reading.processing_ns
+        fresh = rng.random(shape) < 0.05
+        reading.queue[:] = np.where(
+            fresh, near(rng, thresholds.queue[:, None], shape), persistent_queue
+        )
+        reading.load_if_blocked[:] = near(rng, thresholds.high[:, None], shape)
+        reading.load_if_blocked[rng.random(shape) < 0.1] = np.inf
+        reading.unsettled[:] = (rng.random((batch, types_)) < 0.15) & ~calm[..., 0]
+        reading.deaths[:] = rng.integers(0, 3, (batch, types_)) * reading.unsettled
+        yield reading.copy()
+
+
+def test_law_agrees_on_random_reading_sequences(common_c: CommonC) -> None:
+    rng = np.random.default_rng(61)
+    ffi = common_c.ffi
+    chain = load_chain("paper")
+    batch, length, sequences = 2500, 12, 0
+    grown = shrunk = kept = 0
+    while sequences < 100_000:
+        types_, slots = int(rng.integers(1, 7)), int(rng.integers(1, 10))
+        policy = Watermark()
+        policy.reset(chain)
+        if sequences % 10_000 == 0:
+            types_ = chain.types
+        else:
+            high = rng.uniform(0.05, 0.9, types_)
+            policy.thresholds = Thresholds(
+                high, rng.uniform(0.1, 0.99, types_) * high, 0.5 * rng.integers(31, 4096, types_)
+            )
+        limits = [np.ascontiguousarray(threshold) for threshold in policy.thresholds]
+        c_limits = ffi.new(
+            "struct fx_law_thresholds *", [common_c.array("double", each) for each in limits]
+        )
+        memories = ffi.new("struct fx_law_memory[]", batch)
+        for reading in random_readings(rng, policy.thresholds, (batch, types_, slots), length):
+            wanted = policy.decide(reading)
+            load = np.ascontiguousarray(reading.load)
+            c_reading = ffi.new(
+                "struct fx_law_reading *",
+                [
+                    common_c.array("int8_t", reading.state),
+                    common_c.array("double", load),
+                    common_c.array("double", reading.queue),
+                    common_c.array("double", reading.load_if_blocked),
+                    common_c.array("uint8_t", reading.unsettled),
+                    common_c.array("int64_t", reading.deaths),
+                ],
+            )
+            got = np.empty((batch, types_), np.int64)
+            common_c.lib.law_batch(
+                *(batch, types_, slots, c_limits, c_reading, memories),
+                common_c.array("int64_t", got),
+            )
+            np.testing.assert_array_equal(got, wanted)
+            here = reading.running + reading.launching
+            grown += np.count_nonzero(got > here)
+            shrunk += np.count_nonzero(got < here)
+            kept += np.count_nonzero(got == here)
+        sequences += batch
+    assert min(grown, shrunk, kept) > 10_000  # the random readings reach every kind of decision
+
+
+def test_load_is_the_readings_to_the_last_bit(common_c: CommonC) -> None:
+    rng = np.random.default_rng(67)
+    reading = Reading.zeros(1, 1000)
+    reading.arrived_pps[:] = rng.uniform(0, 2e7, (1, 1000))
+    reading.processing_ns[:] = rng.uniform(1, 1e5, (1, 1000))
+    for slot in range(1000):
+        got = common_c.lib.load(reading.arrived_pps[0, slot], reading.processing_ns[0, slot])
+        assert got == reading.load[0, slot]
