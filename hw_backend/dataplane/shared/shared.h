@@ -1,0 +1,150 @@
+/*
+ * What the manager and its NF processes share in huge pages: names, rings, seats, instances. Every
+ * cache line has one writer, said in its comment. Pointers are the same in all of them (DPDK maps
+ * shared memory at one address).
+ */
+#ifndef FLEXNFV_SHARED_H
+#define FLEXNFV_SHARED_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include "shared/abi.h"
+
+#define FX_MEMZONE        "fx_shared"
+#define FX_MAGIC          0x464c584e4656ULL
+#define FX_BURST          64 /* packets handled at once, everywhere */
+#define FX_CACHE_LINE     64
+#define FX_MESSAGES       64 /* size of a message ring */
+#define FX_MAX_WORKERS    8
+#define FX_FIRST_NF_LCORE 16 /* seat k has lcore id 16 + k: unique among all processes */
+
+/* File descriptors that every NF process inherits. */
+#define FX_FD_MANAGER 3 /* pidfd of the manager */
+#define FX_FD_EVENT   4 /* eventfd: something about this NF has changed */
+
+/* mbuf->hash.rss is the flow's hash; mbuf->hash.fdir.hi says where in its chain a packet is. */
+#define FX_META_DROP        (1u << 31) /* the NF's verdict */
+#define FX_META(chain, hop) ((uint32_t)(chain) << 8 | (hop))
+#define FX_META_CHAIN(meta) ((meta) >> 8 & 0xff)
+#define FX_META_HOP(meta)   ((meta)&0xff)
+
+enum fx_phase { /* of an NF process */
+                FX_PHASE_EMPTY,
+                FX_PHASE_STARTING,
+                FX_PHASE_SPARE,   /* attached, parked, without an instance */
+                FX_PHASE_POLLING, /* serves its instance */
+                FX_PHASE_PARKED,  /* blocked and drained */
+                FX_PHASE_FAILED,  /* init refused; the reason says why */
+                FX_PHASE_LEAVING,
+};
+
+/* A message is one 64-bit word in the instance's own ring. */
+enum fx_message { FX_MSG_BLOCK = 1, FX_MSG_RERUN, FX_MSG_STOP };
+
+static inline void *fx_message_pack(enum fx_message kind, bool own_core, uint32_t generation)
+{
+    return (void *)((uintptr_t)generation << 16 | (uintptr_t)own_core << 8 | kind);
+}
+
+static inline enum fx_message fx_message_kind(const void *message)
+{
+    return (enum fx_message)((uintptr_t)message & 0xff);
+}
+
+static inline bool fx_message_own_core(const void *message)
+{
+    return (uintptr_t)message >> 8 & 1;
+}
+
+static inline uint32_t fx_message_generation(const void *message)
+{
+    return (uint32_t)((uintptr_t)message >> 16);
+}
+
+/* One NF process: launched for an instance, or a spare that is given one later. */
+struct fx_seat {
+    alignas(
+        FX_CACHE_LINE) _Atomic uint32_t call; /* manager: futex; changes when `instance` is set */
+    int32_t instance;                         /* manager: -1 for a spare */
+    int32_t core;                             /* manager */
+    alignas(FX_CACHE_LINE) _Atomic uint32_t phase; /* NF: enum fx_phase */
+    _Atomic uint32_t obeyed;                       /* NF: messages taken, its generation's */
+    _Atomic uint32_t power;                        /* NF: 1 if it manages its core's frequency */
+    _Atomic uint32_t wanted;       /* NF: instances asked for, see scalib_launch_nfs */
+    char reason[FX_REASON_LENGTH]; /* NF */
+    alignas(
+        FX_CACHE_LINE) _Atomic int32_t granted; /* manager: futex; answer to `wanted`, -1: none */
+};
+
+/* One instance slot. */
+struct fx_instance {
+    /* manager, before the launch */
+    alignas(FX_CACHE_LINE) struct rte_ring *receive;
+    struct rte_ring *transmit;
+    struct rte_ring *messages;
+    uint32_t generation;
+    uint16_t type;
+    uint16_t slot;
+    uint16_t worker;         /* which of the manager's workers empties `transmit` */
+    _Atomic double pace_pps; /* 0: not paced */
+    char args[FX_ARGS_LENGTH];
+    /* both: futex; the NF sets it to 1 before it sleeps, whoever wakes it to 0 */
+    alignas(FX_CACHE_LINE) _Atomic uint32_t sleeping;
+    /* NF */
+    alignas(FX_CACHE_LINE) _Atomic uint64_t served;
+    _Atomic uint64_t busy_tsc;
+    _Atomic uint64_t bad_messages;
+    _Atomic uint64_t polling_ns;
+    _Atomic uint64_t first_packet_ns;
+    _Atomic uint64_t parked_ns;
+    /*
+     * NF: the burst in its hands, so that the manager can free it after a death. `transmit_tail` is
+     * where the transmit ring's tail will be once the burst is handed on: if it is there, the hands
+     * are empty whatever `held` says.
+     */
+    alignas(FX_CACHE_LINE) _Atomic uint32_t held;
+    _Atomic uint32_t transmit_tail;
+    _Atomic uint32_t handing_on;
+    struct rte_mbuf *hand[FX_BURST];
+};
+
+struct fx_shared_type {
+    char name[FX_NAME_LENGTH];
+    char function[FX_NAME_LENGTH];
+};
+
+struct fx_shared {
+    uint64_t magic;
+    uint32_t abi_version;
+    uint32_t size; /* of this struct: catches a build whose layout differs */
+    int32_t manager_pid;
+    uint32_t busy_polling; /* NFs never sleep nor yield */
+    uint64_t tsc_hz;
+    struct fx_shared_type type[FX_MAX_TYPES];
+    /* worker: futex; 1 while it sleeps */
+    struct {
+        alignas(FX_CACHE_LINE) _Atomic uint32_t sleeping;
+    } worker[FX_MAX_WORKERS];
+    struct fx_seat seat[FX_MAX_SEATS];
+    struct fx_instance instance[FX_MAX_ENTRIES];
+};
+
+/* Wakes whoever sleeps on the futex, after work was put where it will look. */
+void fx_wake(_Atomic uint32_t *sleeping);
+
+/*
+ * Sleeps on the futex, at most timeout_us (0: no limit), unless it is no longer `value`. Returns
+ * after any wake-up: the caller looks again.
+ */
+void fx_sleep(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us);
+
+/* CLOCK_MONOTONIC, ns. */
+uint64_t fx_now_ns(void);
+
+#endif
