@@ -30,7 +30,7 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    return np.clip(need + OFFSETS[action], chain.min_instances, chain.max_instances)
+    return np.asarray(np.clip(need + OFFSETS[action], chain.min_instances, chain.max_instances))
 
 
 def decode_targets(action: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.int64]:

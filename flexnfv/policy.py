@@ -19,7 +19,7 @@ import numpy.typing as npt
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
-from flexnfv.suggest import nearest
+from flexnfv.suggest import known, nearest
 from flexnfv.traces import Trace
 
 GROUP = "flexnfv.policies"
@@ -115,14 +115,9 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
     if spec.endswith(".onnx") or (Path(spec).exists() and Path(spec).is_file()):
         spec, parameters = "learned", {"bundle": Path(spec)} | parameters
     name, _, tail = spec.partition(":")
-    known = registered()
-    if name not in known:
-        raise InputError(
-            "unknown policy",
-            where=repr(name),
-            fix=f"{nearest(name, known)}known are {', '.join(known)}, or the path of a bundle",
-        )
-    factory = known[name].load()
+    points = registered()
+    known(name, points, kind="policy")
+    factory = points[name].load()
     accepted = inspect.signature(factory).parameters
     for pair in filter(None, tail.split(",")):
         key, sign, text = pair.partition("=")

@@ -1,0 +1,122 @@
+"""A batch of episodes on the calibrated model: the engine under every batched view.
+
+It steps all episodes at once, resets those that a view names, and sums up statistics in place. What
+auto-reset means is the view's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.envs.task import Task
+from flexnfv.model import BatchModel
+from flexnfv.observation import ObservationEncoder
+from flexnfv.reading import Reading
+from flexnfv.reward import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+
+class Rollout:
+    """Episodes of one task, stepped together.
+
+    Args:
+        task: the scaling task.
+        batch: number of episodes, B.
+        model_options: handed to `BatchModel`.
+    """
+
+    def __init__(self, task: Task, batch: int, **model_options: Any) -> None:
+        self.task = task
+        self.batch = batch
+        self.model = BatchModel(task.chain, batch, **model_options)
+        self.encoder = ObservationEncoder(task.chain, (batch,))
+        self.preference = np.full(batch, task.preference[0])
+        self.mean_pps = np.ones(batch)
+        self.rng = np.random.default_rng(0)
+        self.reading: Reading
+        self.observation = np.zeros((batch, task.chain.types, task.features), dtype=np.float32)
+        self.statistics = Statistics()
+
+    def seed(self, seed: int | None) -> None:
+        """Start the stream of traces and preferences anew."""
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, which: BoolArray | None = None, *, stagger: bool = False) -> None:
+        """Start new episodes: of all rows, or of those that `which` marks, [B].
+
+        Args:
+            which: rows to reset; None: all.
+            stagger: give each row an episode of another length, so that they end apart.
+        """
+        rows = np.arange(self.batch) if which is None else np.flatnonzero(which)
+        if rows.size == 0:
+            return
+        task = self.task
+        rates = task.traces.sample_batch(self.rng, rows.size, task.episode)
+        lengths = np.full(rows.size, task.episode)
+        if stagger:
+            lengths = self.rng.integers(2, task.episode + 1, rows.size)
+        self.mean_pps[rows] = np.maximum(rates.mean(axis=1), 1e-9)
+        self.preference[rows] = task.draw_preference(self.rng, rows.size)
+        seeds = self.rng.integers(1 << 63, size=rows.size, dtype=np.uint64)
+        self.reading = self.model.reset_envs(rows, rates, seeds, lengths=lengths)
+        mask = np.zeros(self.batch, dtype=np.bool_)
+        mask[rows] = True
+        self.encoder.reset(mask)
+        self.observation[rows] = self.encoder.encode(
+            self.reading[rows], self.preference[rows], rows
+        )
+
+    def step(self, action: IntArray) -> tuple[FloatArray, BoolArray]:
+        """Apply actions [B, T] for one interval.
+
+        Returns:
+            Reward per NF type, [B, T], and which episodes have no interval left, [B].
+        """
+        targets = self.task.decode(action, self.reading)
+        self.reading = self.model.step(targets)
+        self.observation = self.encoder.encode(self.reading, self.preference)
+        value, terms = self.task.reward(self.reading, self.mean_pps, self.preference)
+        self.statistics.add(self.reading, self.task, terms)
+        return value, self.model.remaining <= 0
+
+
+class Statistics:
+    """Sums over steps and episodes since the last `take`, for logging."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+
+    def add(self, reading: Reading, task: Task, terms: dict[str, FloatArray]) -> None:
+        """Count one step of every episode."""
+        chain = task.chain
+        figures = {
+            "offered_pps": float(reading.offered_pps.mean()),
+            "dropped_pps": float(reading.dropped_pps.mean()),
+            "throughput_pps": float(reading.delivered_pps.mean()),
+            "core_usage": float(reading.core_usage(chain).sum(axis=-1).mean()),
+            "parked_cores": float(reading.parked_cores(chain).sum(axis=-1).mean()),
+            "launches": float(reading.launches.sum(axis=-1).mean()),
+            "reruns": float(reading.reruns.sum(axis=-1).mean()),
+        }
+        for name, term in terms.items():
+            figures[f"reward/{name}"] = float(term.sum(axis=-1).mean())
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._steps += 1
+
+    def take(self) -> dict[str, float]:
+        """Means per interval since the last call, with the drop rate; empty if nothing ran."""
+        steps, sums = max(self._steps, 1), self._sums
+        means = {name: value / steps for name, value in sums.items()}
+        if means:
+            dropped, offered = means.pop("dropped_pps"), means.pop("offered_pps")
+            means["drop_rate"] = dropped / max(offered, 1e-9)
+        self._sums, self._steps = {}, 0
+        return means

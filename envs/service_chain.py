@@ -1,0 +1,192 @@
+"""The environment for one chain: plain Gymnasium, over any backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from flexnfv.backend import Backend
+from flexnfv.backends import make_backend
+from flexnfv.chain import ServiceChain
+from flexnfv.envs.task import Task, TraceSource
+from flexnfv.errors import BackendError, InputError
+from flexnfv.observation import ObservationEncoder
+from flexnfv.reading import Reading
+from flexnfv.traces import Trace
+
+Observation = npt.NDArray[np.float32]
+Action = npt.NDArray[np.int64]
+
+
+class ServiceChainEnv(gymnasium.Env[Observation, Action]):
+    """Decide, once per monitor interval, how many instances of each NF type should run.
+
+    | part | what | shape, dtype |
+    |---|---|---|
+    | observation | one row of features per NF type (`ObservationEncoder.names`), end to end | [T * F] float32, within -4 .. 4 |
+    | action | per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8; with `action_mode="targets"` the number of instances less one | [T] int64 |
+    | reward | minus cores, parked cores at their weight, and preference x lost share of the mean traffic, summed over the types | float |
+    | terminated | never: scaling has no end | bool |
+    | truncated | the trace segment is over, or the backend died (`info["reason"]`) | bool |
+    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `preference`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores` | dict |
+
+    Args:
+        chain: a shipped name, a path, or a `ServiceChain`.
+        traces: a split name, trace names or paths, or a `TraceSet`; episodes are random segments.
+        backend: `model`, `dpdk`, a third party's name, or a `Backend` of this chain.
+        calibration: another calibration than the chain names.
+        episode: intervals per episode.
+        preference: cost of losing one interval's mean traffic, in core intervals, or a range.
+        action_mode: `offsets` or `targets`.
+        weights: weights of the reward's terms.
+        backend_options: handed to the backend.
+        render_mode: None or `rgb_array`.
+
+    `reset(options={"trace": Trace})` runs a given trace, whole, instead of a random segment.
+
+    Raises:
+        InputError: an unknown name or an option out of range.
+
+    Example:
+        >>> import gymnasium, flexnfv.envs
+        >>> env = gymnasium.make("flexnfv/ServiceChain-v0", chain="paper")
+        >>> observation, info = env.reset(seed=1)
+        >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    """  # noqa: E501
+
+    metadata = {  # noqa: RUF012 - Gymnasium declares it as an instance attribute
+        "render_modes": ["rgb_array"],
+        "render_fps": 5,
+    }
+
+    def __init__(
+        self,
+        chain: str | Path | ServiceChain = "edge",
+        traces: TraceSource = "train",
+        *,
+        backend: str | Backend = "model",
+        backend_options: dict[str, Any] | None = None,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise InputError(
+                f"unknown render_mode {render_mode!r}",
+                where="environment",
+                fix="use 'rgb_array' or None",
+            )
+        self.render_mode = render_mode
+        self.task = Task.build(chain, traces, **options)
+        observation_space, self.action_space = self.task.chain_spaces()
+        self.observation_space = cast("spaces.Space[Observation]", observation_space)
+        self.backend = (
+            make_backend(backend, self.task.chain, **(backend_options or {}))
+            if isinstance(backend, str)
+            else backend
+        )
+        self._encoder = ObservationEncoder(self.task.chain)
+        self._reading: Reading | None = None
+        self._history: list[Reading] = []
+        self._mean_pps = 1.0
+        self._preference = self.task.preference[0]
+        self._trace: Trace | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode; see the class for what comes back.
+
+        Raises:
+            InputError: an option other than `trace` and `preference`.
+        """
+        super().reset(seed=seed)
+        given = dict(options or {})
+        trace = given.pop("trace", None)
+        drawn = float(self.task.draw_preference(self.np_random, 1)[0])
+        self._preference = float(given.pop("preference", drawn))
+        if given:
+            raise InputError(
+                f"unknown reset option {next(iter(given))!r}",
+                where="environment",
+                fix="use 'trace' or 'preference'",
+            )
+        if trace is None:
+            trace = self.task.traces.sample(self.np_random, self.task.episode)
+        self._trace = trace
+        self._mean_pps = max(trace.mean_pps, 1e-9)
+        self._encoder.reset()
+        self._reading = self.backend.reset(trace, int(self.np_random.integers(1 << 31)))
+        self._history.clear()
+        self._remember(self._reading)
+        return self._observe(self._reading), self._info(self._reading)
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Apply an action for one monitor interval; see the class for what comes back."""
+        if self._reading is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        targets = self.task.decode(np.asarray(action, dtype=np.int64), self._reading)
+        try:
+            reading = self.backend.step(targets)
+        except BackendError as error:
+            info = self._info(self._reading) | {"targets": targets, "reason": str(error)}
+            observation = self._observe(self._reading)
+            self._reading = None
+            return observation, 0.0, False, True, info
+        self._reading = reading
+        self._remember(reading)
+        value, terms = self.task.reward(reading, self._mean_pps, self._preference)
+        remaining = self.backend.remaining
+        info = self._info(reading)
+        info["targets"] = targets
+        info["reward_terms"] = {name: float(term.sum()) for name, term in terms.items()}
+        ended = remaining is not None and remaining <= 0
+        if ended:
+            info["reason"] = "end of trace"
+        return self._observe(reading), float(value.sum()), False, ended, info
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Allowed choices of all NF types end to end, [T * A] (MaskablePPO's convention).
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+        """
+        if self._reading is None:
+            raise gymnasium.error.ResetNeeded("call reset() before action_masks()")
+        return self.task.mask(self._reading).reshape(-1)
+
+    def render(self) -> Any:
+        """Load, queue, instances and drops of the episode so far, as an rgb array [H, W, 3]."""
+        if self.render_mode is None:
+            return None
+        from flexnfv.envs.render import draw
+
+        return draw(self._history, self.task.chain)
+
+    def close(self) -> None:
+        """Free the backend."""
+        self.backend.close()
+
+    def _remember(self, reading: Reading) -> None:
+        if self.render_mode is not None:
+            self._history.append(reading.copy())
+
+    def _observe(self, reading: Reading) -> Observation:
+        return self._encoder.encode(reading, self._preference).reshape(-1)
+
+    def _info(self, reading: Reading) -> dict[str, Any]:
+        chain = self.task.chain
+        return {
+            "action_mask": self.task.mask(reading),
+            "reading": reading.copy(),
+            "trace": self._trace.name if self._trace is not None else "",
+            "preference": self._preference,
+            "drop_rate": float(reading.drop_rate),
+            "throughput_pps": float(reading.delivered_pps),
+            "core_usage": float(reading.core_usage(chain).sum()),
+            "parked_cores": float(reading.parked_cores(chain).sum()),
+        }

@@ -1,0 +1,145 @@
+"""What every view of the environment shares: chain, traces, actions, observations, rewards.
+
+Nothing here steps anything; the views do, each in the words of its library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from flexnfv import action as actions
+from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.errors import InputError
+from flexnfv.observation import BOUND, ObservationEncoder
+from flexnfv.reading import Reading
+from flexnfv.reward import FloatArray, RewardWeights, reward
+from flexnfv.traces import Trace, TraceSet, as_trace_set
+
+ActionMode = Literal["offsets", "targets"]
+TraceSource = str | Path | Trace | TraceSet | Sequence[str | Path | Trace]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scaling task: a chain under a set of traces, with its actions and rewards.
+
+    Attributes:
+        chain: the service chain.
+        traces: episodes are random segments of these.
+        episode: intervals per episode, the first included.
+        preference: lowest and highest cost of losing one interval's mean traffic, in core
+            intervals; each episode draws one, log-uniformly.
+        action_mode: `offsets` from the need, or absolute `targets`.
+        weights: of the reward's terms.
+    """
+
+    chain: ServiceChain
+    traces: TraceSet
+    episode: int = 256
+    preference: tuple[float, float] = (1000.0, 1000.0)
+    action_mode: ActionMode = "offsets"
+    weights: RewardWeights = field(default_factory=RewardWeights)
+
+    def __post_init__(self) -> None:
+        low, high = self.preference
+        if not 0 < low <= high or not np.isfinite(high):
+            raise InputError(
+                f"preference {low!r} to {high!r}",
+                where="environment",
+                fix="give one number above 0, or (lowest, highest)",
+            )
+        if self.episode < 2:
+            raise InputError(
+                f"episode of {self.episode} intervals", where="environment", fix="use at least 2"
+            )
+        if self.action_mode not in ("offsets", "targets"):
+            raise InputError(
+                f"unknown action_mode {self.action_mode!r}",
+                where="environment",
+                fix="use 'offsets' or 'targets'",
+            )
+
+    @classmethod
+    def build(
+        cls,
+        chain: str | Path | ServiceChain = "edge",
+        traces: TraceSource = "train",
+        *,
+        calibration: str | Path | None = None,
+        preference: float | tuple[float, float] = 1000.0,
+        **options: Any,
+    ) -> Task:
+        """A task from what a user writes: names, paths, single numbers.
+
+        Raises:
+            InputError: an unknown chain, trace, split or option value.
+        """
+        loaded = load_chain(chain, calibration=calibration)
+        span = preference if isinstance(preference, tuple) else (preference, preference)
+        peak = None if isinstance(traces, TraceSet) else loaded.peak_pps
+        return cls(
+            chain=loaded,
+            traces=as_trace_set(traces, step_s=loaded.interval_s, peak_pps=peak),
+            preference=(float(span[0]), float(span[1])),
+            **options,
+        )
+
+    # --- spaces -------------------------------------------------------------------------------
+
+    @property
+    def choices(self) -> int:
+        """Actions per NF type, A."""
+        return self.chain.slots if self.action_mode == "targets" else len(actions.OFFSETS)
+
+    @property
+    def features(self) -> int:
+        """Features per NF type, F."""
+        return len(ObservationEncoder.names)
+
+    def chain_spaces(self) -> tuple[spaces.Box, spaces.MultiDiscrete]:
+        """Spaces of the whole chain: rows end to end [T * F], one choice per type [T]."""
+        shape = (self.chain.types * self.features,)
+        return (
+            spaces.Box(-BOUND, BOUND, shape, np.float32),
+            spaces.MultiDiscrete(np.full(self.chain.types, self.choices)),
+        )
+
+    def row_spaces(self) -> tuple[spaces.Box, spaces.Discrete]:
+        """Spaces of one NF type: its row [F], one choice."""
+        return (
+            spaces.Box(-BOUND, BOUND, (self.features,), np.float32),
+            spaces.Discrete(self.choices),
+        )
+
+    # --- translation --------------------------------------------------------------------------
+
+    def decode(self, action: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:
+        """Targets of an action taken on `reading`, [..., T]."""
+        if self.action_mode == "targets":
+            return actions.decode_targets(action, self.chain)
+        return actions.decode_offsets(action, actions.need(reading, self.chain), self.chain)
+
+    def mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
+        """Actions within the types' own limits, [..., T, A]."""
+        if self.action_mode == "targets":
+            mask = actions.target_mask(self.chain)
+            return np.broadcast_to(mask, (*reading.batch, *mask.shape))
+        return actions.offset_mask(actions.need(reading, self.chain), self.chain)
+
+    def reward(
+        self, reading: Reading, mean_pps: npt.ArrayLike, preference: npt.ArrayLike
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Reward per NF type and its terms, [..., T]."""
+        return reward(reading, self.chain, mean_pps, preference, self.weights)
+
+    def draw_preference(self, rng: np.random.Generator, count: int) -> FloatArray:
+        """Preferences of `count` episodes, [count]."""
+        low, high = np.log(self.preference)
+        return np.asarray(np.exp(rng.uniform(low, high, count)))

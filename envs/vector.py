@@ -1,0 +1,103 @@
+"""The natively batched environment: `gymnasium.make_vec("flexnfv/ServiceChain-v0", ...)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from flexnfv.chain import ServiceChain
+from flexnfv.envs.rollout import Rollout
+from flexnfv.envs.task import Task, TraceSource
+from flexnfv.errors import InputError
+
+Observation = npt.NDArray[np.float32]
+Action = npt.NDArray[np.int64]
+Rewards = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
+    """Many episodes of `ServiceChainEnv` on the model, one numpy call a step.
+
+    Spaces, rewards and options are those of `ServiceChainEnv`; arrays have a leading [num_envs].
+    Auto-reset is Gymnasium 1's next-step mode: the step after an episode's end ignores its action,
+    resets it, and returns reward 0. The info holds `action_mask` [num_envs, T, A].
+
+    Raises:
+        InputError: as `ServiceChainEnv`, and for another backend than the model.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        chain: str | Path | ServiceChain = "edge",
+        traces: TraceSource = "train",
+        *,
+        backend: str = "model",
+        backend_options: dict[str, Any] | None = None,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if backend != "model":
+            raise InputError(
+                f"backend {backend!r} cannot be batched",
+                where="environment",
+                fix="use gymnasium.make, or backend='model'",
+            )
+        if num_envs < 1:
+            raise InputError(f"num_envs is {num_envs}", where="environment", fix="use at least 1")
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.task = Task.build(chain, traces, **options)
+        self.rollout = Rollout(self.task, num_envs, **(backend_options or {}))
+        self.single_observation_space, self.single_action_space = self.task.chain_spaces()
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._ended = np.zeros(num_envs, dtype=np.bool_)
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start every episode anew; a list of seeds counts by its first."""
+        first = seed[0] if isinstance(seed, list) else seed
+        super().reset(seed=first)
+        if first is not None or not hasattr(self.rollout, "reading"):
+            self.rollout.seed(int(self.np_random.integers(1 << 62)))
+        self.rollout.reset()
+        self._ended[:] = False
+        return self._observation(), self._info()
+
+    def step(self, actions: Action) -> tuple[Observation, Rewards, Flags, Flags, dict[str, Any]]:
+        """Step every episode by one interval, or reset it where it ended in the last step."""
+        value, ended = self.rollout.step(np.asarray(actions, dtype=np.int64))
+        rewards = value.sum(axis=-1)
+        begun = self._ended
+        if begun.any():
+            self.rollout.reset(begun)
+            rewards[begun] = 0.0
+            ended = ended & ~begun
+        self._ended = ended
+        return (
+            self._observation(),
+            rewards,
+            np.zeros(self.num_envs, dtype=np.bool_),
+            ended.copy(),
+            self._info(),
+        )
+
+    def _observation(self) -> Observation:
+        return self.rollout.observation.reshape(self.num_envs, -1).copy()
+
+    def _info(self) -> dict[str, Any]:
+        mask = np.array(self.task.mask(self.rollout.reading))
+        return {"action_mask": mask, "_action_mask": np.ones(self.num_envs, dtype=np.bool_)}
