@@ -24,7 +24,7 @@ ensure_packages() {
     missing=$(missing_packages "$@")
     [ -n "$missing" ] || return 0
     if ! is_root; then
-        say "not root, so it could not install: ${missing//$'\n'/ } (run: sudo apt-get install ${missing//$'\n'/ })"
+        say "not root, so it could not run: sudo apt-get install ${missing//$'\n'/ }"
         return 1
     fi
     say "installing ${missing//$'\n'/ }"
