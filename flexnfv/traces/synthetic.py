@@ -136,6 +136,7 @@ def diurnal(
     check_amount("peak_pps", peak_pps, where=where)
     check_amount("period_s", period_s, where=where)
     check_amount("noise_cv", noise_cv, zero_allowed=True, where=where)
+    _check_hurst(hurst, where)
     _check_range("trough_ratio", trough_ratio, 0.0, 1.0, where)
     time = _times("diurnal", duration_s, step_s)
     fine = _rhythm(np.linspace(0.0, 1.0, 1440, endpoint=False))
@@ -188,6 +189,7 @@ def flash_crowd(
     for name, value in (("ramp_s", ramp_s), ("decay", decay), ("gap_s", gap_s)):
         check_amount(name, value, where=where)
     check_amount("noise_cv", noise_cv, zero_allowed=True, where=where)
+    _check_hurst(hurst, where)
     time = _times("flash_crowd", duration_s, step_s)
     rng = np.random.default_rng(seed)
     level = np.ones(time.size)
@@ -285,6 +287,7 @@ def self_similar(
     where = "synthetic/self_similar"
     check_amount("mean_pps", mean_pps, where=where)
     check_amount("cv", cv, zero_allowed=True, where=where)
+    _check_hurst(hurst, where)
     count = _count("self_similar", duration_s, step_s)
     gaussian = fgn(count, hurst, np.random.default_rng(seed))
     return _trace("self_similar", mean_pps * _positive(gaussian, cv), step_s, seed)
@@ -310,8 +313,7 @@ def fgn(count: int, hurst: float, rng: np.random.Generator) -> FloatArray:
     Raises:
         InputError: `hurst` is outside [0.5, 1).
     """
-    if not 0.5 <= hurst < 1.0:
-        raise InputError(f"hurst is {hurst:g}", fix="it must be at least 0.5 and below 1")
+    _check_hurst(hurst, "fgn")
     lag = np.arange(count + 1, dtype=np.float64)
     power = 2.0 * hurst
     covariance = 0.5 * ((lag + 1) ** power - 2 * lag**power + np.abs(lag - 1) ** power)
@@ -420,6 +422,15 @@ def _trace(family: str, rate_pps: FloatArray, step_s: float, seed: int | None = 
 
 
 def _check_range(what: str, value: float, low: float, high: float, where: str) -> None:
-    if not low <= value <= high:
-        fix = f"it must be from {low:g} to {high:g}" if high < math.inf else f"at least {low:g}"
+    if not low <= value <= high or not math.isfinite(value):
+        fix = f"it must be finite and at least {low:g}"
+        if high < math.inf:
+            fix = f"it must be from {low:g} to {high:g}"
         raise InputError(f"{what} is {value:g}", where=where, fix=fix)
+
+
+def _check_hurst(hurst: float, where: str) -> None:
+    if not 0.5 <= hurst < 1.0:
+        raise InputError(
+            f"hurst is {hurst:g}", where=where, fix="it must be at least 0.5 and below 1"
+        )
