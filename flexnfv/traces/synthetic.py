@@ -268,9 +268,10 @@ def self_similar(
 
     Leland, Taqqu, Willinger and Wilson ("On the self-similar nature of Ethernet traffic", IEEE/ACM
     Trans. Networking 2(1), 1994) find H near 0.8 in the Bellcore traces; Norros ("A storage model
-    with self-similar input", Queueing Systems 16, 1994) gives the model: mean plus fGn. In the 40 s
-    of the August 1989 trace that R's longmemo ships, the coefficient of variation at 1 s is 0.6 and
-    the slope of the variance over time scales gives H = 0.76.
+    with self-similar input", Queueing Systems 16, 1994) gives the model: mean plus fGn. In the
+    40 s of that data that R's longmemo ships, the coefficient of variation at 1 s is 0.6, and the
+    slope of the variance over time scales gives H = 0.76. The default `cv` is lower: more sources
+    share the links in front of a service chain than that LAN.
 
     Args:
         mean_pps: mean rate, packets/s.
