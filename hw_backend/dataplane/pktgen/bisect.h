@@ -1,6 +1,6 @@
 /*
- * The decisions of a binary search for the highest loss-free rate (RFC 2544 section 26.1, with a loss
- * tolerance): which rate to try next, and when to end. The trials themselves are search.c's.
+ * The decisions of a binary search for the highest loss-free rate (RFC 2544 section 26.1, with a
+ * loss tolerance): which rate to try next, and when to end. The trials themselves are search.c's.
  */
 #ifndef PKTGEN_BISECT_H
 #define PKTGEN_BISECT_H

@@ -89,7 +89,8 @@ int capture_read(struct capture *capture, const char *path, char error[ERROR_MAX
 {
     char reason[PCAP_ERRBUF_SIZE];
     *capture = (struct capture){0};
-    pcap_t *pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
+    pcap_t *pcap =
+        pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
     if (!pcap) {
         snprintf(error, ERROR_MAX, "%s: no readable capture: %s", path, reason);
         return -1;

@@ -25,7 +25,8 @@ struct command control_parse(const char *line)
     return (struct command){.kind = COMMAND_RATE, .pps = pps};
 }
 
-/* Cuts the first whole line off the buffer. A line that cannot be a command is as good as a bad one. */
+/* Cuts the first whole line off the buffer. A line that cannot be a command is as good as a bad
+ * one. */
 static bool take_line(struct control *control, struct command *command)
 {
     char *end = memchr(control->text, '\n', control->used);
@@ -50,8 +51,8 @@ bool control_next(struct control *control, int wait_ms, struct command *command)
         return true;
     if (control->ended || poll(&input, 1, wait_ms) <= 0)
         return false;
-    ssize_t got = read(STDIN_FILENO, control->text + control->used,
-                       sizeof(control->text) - control->used);
+    ssize_t got =
+        read(STDIN_FILENO, control->text + control->used, sizeof(control->text) - control->used);
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return false;
     if (got <= 0) {

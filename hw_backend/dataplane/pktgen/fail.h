@@ -4,7 +4,8 @@
 
 #define EXIT_BAD_INPUT 2
 
-/* Prints "flexnfv-pktgen: <message>" and exits with EXIT_BAD_INPUT; for use before a port is open. */
+/* Prints "flexnfv-pktgen: <message>" and exits with EXIT_BAD_INPUT; for use before a port is open.
+ */
 void bad_input(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 #endif

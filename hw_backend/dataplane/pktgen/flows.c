@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define GOLDEN 0x9E3779B97F4A7C15ull
-#define SOURCE_NETWORK (198u << 24 | 18u << 16)
+#define GOLDEN              0x9E3779B97F4A7C15ull
+#define SOURCE_NETWORK      (198u << 24 | 18u << 16)
 #define DESTINATION_NETWORK (198u << 24 | 19u << 16)
 
 /* Keeps the draws apart from the addresses, which use the seed itself. */

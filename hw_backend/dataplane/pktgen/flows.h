@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define FLOWS_MAX (1u << 20)
-#define ZIPF_MAX 10.0
+#define ZIPF_MAX  10.0
 
 struct five_tuple {
     uint32_t src_ip; /* all in host order; the protocol is UDP */

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #define HISTOGRAM_SUB_BITS 6
-#define HISTOGRAM_OCTAVES 42 /* up to 2^47 ns, the span of a probe's time stamp */
-#define HISTOGRAM_BUCKETS (HISTOGRAM_OCTAVES << HISTOGRAM_SUB_BITS)
+#define HISTOGRAM_OCTAVES  42 /* up to 2^47 ns, the span of a probe's time stamp */
+#define HISTOGRAM_BUCKETS  (HISTOGRAM_OCTAVES << HISTOGRAM_SUB_BITS)
 
 struct histogram {
     uint64_t total;
@@ -19,7 +19,8 @@ void histogram_clear(struct histogram *histogram);
 void histogram_add(struct histogram *histogram, uint64_t ns);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 
-/* The value below which a share of `quantile` (0 to 1) of the samples lies; 0 when there are none. */
+/* The value below which a share of `quantile` (0 to 1) of the samples lies; 0 when there are none.
+ */
 uint64_t histogram_quantile(const struct histogram *histogram, double quantile);
 
 #endif

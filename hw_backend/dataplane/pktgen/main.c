@@ -65,8 +65,9 @@ static void refuse_too_fast(const struct options *options, const struct inputs *
     if (options->pace == PACE_RECORDED) {
         double peak = capture_peak_pps(&inputs->capture);
         if (peak * options->time_scale > limit)
-            bad_input("%s: peaks at %g packets/s, above --max-pps %g; the highest --time-scale is %.6g",
-                      options->capture, peak * options->time_scale, limit, limit / peak);
+            bad_input(
+                "%s: peaks at %g packets/s, above --max-pps %g; the highest --time-scale is %.6g",
+                options->capture, peak * options->time_scale, limit, limit / peak);
     }
 }
 
@@ -161,8 +162,9 @@ static int run_all(struct generator *generator, struct schedule *schedule)
     const struct options *options = generator->options;
     struct run_result result = {.end = RUN_STOPPED};
     if (!run_await_link(generator)) {
-        fprintf(stderr, "flexnfv-pktgen: --port %s: no link after %g s; start its peer or give a "
-                        "longer --link-wait\n",
+        fprintf(stderr,
+                "flexnfv-pktgen: --port %s: no link after %g s; start its peer or give a "
+                "longer --link-wait\n",
                 options->port, (double)options->link_wait_ns / 1e9);
         return EXIT_PORT_FAILED;
     }

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HOURS_MAX_S 1e7 /* about four months */
+#define HOURS_MAX_S     1e7 /* about four months */
 #define DESCRIPTORS_MIN 64
 #define DESCRIPTORS_MAX 32768
 
@@ -23,7 +23,8 @@ static const char usage[] =
     "Sends packets into a DPDK port at a wanted rate and measures what comes back: loss, order,\n"
     "duplicates, latency. Prints JSON lines: ready, one per period, trials of a search, summary.\n"
     "\n"
-    "Ports (net_memif0,role=client,socket=..., net_af_packet0,iface=..., net_pcap0,..., PCI address)\n"
+    "Ports (net_memif0,role=client,socket=..., net_af_packet0,iface=..., net_pcap0,..., PCI "
+    "address)\n"
     "  --port DEVICE        port to send on\n"
     "  --rx-port DEVICE     port to receive on, or none (default: the sending port)\n"
     "  --descriptors N      ring size asked of the ports (1024)\n"
@@ -38,7 +39,8 @@ static const char usage[] =
     "  --imix               64, 594 and 1518 bytes, 7 : 4 : 1\n"
     "  --src-mac, --dst-mac MAC\n"
     "  --pcap FILE          packets of a capture instead, byte for byte\n"
-    "  --sink               nothing: receive alone, from another flexnfv-pktgen with as many flows\n"
+    "  --sink               nothing: receive alone, from another flexnfv-pktgen with as many "
+    "flows\n"
     "\n"
     "How fast\n"
     "  --rate PPS|max       constant, or as fast as the port takes them\n"
@@ -58,7 +60,8 @@ static const char usage[] =
     "  --resolution X       end when pass and fail are this close, relatively (0.01)\n"
     "\n"
     "Running\n"
-    "  --control            start paused; commands as lines on standard input: start, rate PPS, stop;\n"
+    "  --control            start paused; commands as lines on standard input: start, rate PPS, "
+    "stop;\n"
     "                       its end means stop\n"
     "  --period S           time between records (1)\n"
     "  --tick US            send and receive this often, sleeping in between (500)\n"
@@ -405,11 +408,13 @@ static void refuse_contradictions(const struct options *options, const struct gi
         bad_input("--trace sets the rate of the flow set; leave out --%s",
                   given->rate ? "rate" : "pcap");
     if (given->sink && (given->rate || given->trace || options->search))
-        bad_input("--sink sends nothing; leave out --%s",
-                  given->rate ? "rate" : given->trace ? "trace" : "search");
+        bad_input("--sink sends nothing; leave out --%s", given->rate    ? "rate"
+                                                          : given->trace ? "trace"
+                                                                         : "search");
     if (options->search && (given->rate || given->trace || options->control))
-        bad_input("--search sets the rate itself; leave out --%s",
-                  given->rate ? "rate" : given->trace ? "trace" : "control");
+        bad_input("--search sets the rate itself; leave out --%s", given->rate    ? "rate"
+                                                                   : given->trace ? "trace"
+                                                                                  : "control");
     if (options->search && !given->max_pps)
         bad_input("--search needs --max-pps, the rate to begin with");
     if (options->search && options->min_pps > options->max_pps)

@@ -2,13 +2,13 @@
 
 #include "trace.h"
 
+#include <limits.h>
 #include <rte_bus_pci.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_log.h>
-#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,12 +16,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EAL_ARGUMENTS_MAX 20
-#define TEXT_MAX 256
-#define MBUF_CACHE 256
+#define EAL_ARGUMENTS_MAX    20
+#define TEXT_MAX             256
+#define MBUF_CACHE           256
 #define MBUFS_PER_DESCRIPTOR 4
-#define MBUFS_MIN 4096
-#define NO_HUGE_SPARE_MB 64
+#define MBUFS_MIN            4096
+#define NO_HUGE_SPARE_MB     64
 
 static bool eal_started;
 
@@ -34,8 +34,7 @@ static void eal_stop(void)
     rmdir(directory);
 }
 
-static void port_failed(const char *format, ...)
-    __attribute__((noreturn, format(printf, 1, 2)));
+static void port_failed(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 static void port_failed(const char *format, ...)
 {
@@ -80,7 +79,8 @@ static void lcores(const struct options *options, char text[TEXT_MAX])
     else if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
         for (int cpu = 0, first = 1; cpu < CPU_SETSIZE && used < TEXT_MAX - 8; cpu++)
             if (CPU_ISSET(cpu, &allowed)) {
-                used += (size_t)snprintf(text + used, TEXT_MAX - used, "%s%d", first ? "" : ",", cpu);
+                used +=
+                    (size_t)snprintf(text + used, TEXT_MAX - used, "%s%d", first ? "" : ",", cpu);
                 first = 0;
             }
     if (used < TEXT_MAX - 1)
@@ -101,7 +101,8 @@ static void eal_start(const struct options *options, uint32_t largest)
     snprintf(memory, sizeof(memory), "%u",
              (unsigned int)((uint64_t)mbuf_count(options) * (data_room(largest) + 256) >> 20) +
                  NO_HUGE_SPARE_MB);
-    /* In memory: no file outlives this process, however it ends (and none is made without huge pages). */
+    /* In memory: no file outlives this process, however it ends (and none is made without huge
+     * pages). */
     char *fixed[] = {"flexnfv-pktgen",
                      options->huge_pages ? "--in-memory" : "--no-shconf",
                      "--no-telemetry",
@@ -129,9 +130,10 @@ static void eal_start(const struct options *options, uint32_t largest)
     arguments[count] = NULL;
     rte_openlog_stream(stderr);
     if (rte_eal_init(count, arguments) < 0)
-        port_failed("DPDK does not start: %s; free huge pages (sysctl vm.nr_hugepages=1024) or give "
-                    "--no-huge, see also --verbose",
-                    rte_strerror(rte_errno));
+        port_failed(
+            "DPDK does not start: %s; free huge pages (sysctl vm.nr_hugepages=1024) or give "
+            "--no-huge, see also --verbose",
+            rte_strerror(rte_errno));
     eal_started = true;
 }
 
@@ -157,8 +159,8 @@ static void set_mtu(const char *device, const struct rte_eth_dev_info *info,
     if (mtu <= RTE_ETHER_MTU)
         return;
     if (info->max_mtu && mtu > info->max_mtu)
-        port_failed("--port %s: frames of %u bytes, but it carries no more than %u", device, largest,
-                    (unsigned int)info->max_mtu + RTE_ETHER_HDR_LEN);
+        port_failed("--port %s: frames of %u bytes, but it carries no more than %u", device,
+                    largest, (unsigned int)info->max_mtu + RTE_ETHER_HDR_LEN);
     conf->rxmode.mtu = mtu;
 }
 
@@ -176,12 +178,13 @@ static uint16_t start(const char *device, const struct options *options, struct 
     uint16_t rx_queues = info.max_rx_queues > 0, tx_queues = info.max_tx_queues > 0;
     if ((status = rte_eth_dev_configure(port, rx_queues, tx_queues, &conf)) ||
         (status = rte_eth_dev_adjust_nb_rx_tx_desc(port, &descriptors_rx, &descriptors_tx)) ||
-        (rx_queues &&
-         (status = rte_eth_rx_queue_setup(port, 0, descriptors_rx, (unsigned int)socket, NULL, pool))) ||
+        (rx_queues && (status = rte_eth_rx_queue_setup(port, 0, descriptors_rx,
+                                                       (unsigned int)socket, NULL, pool))) ||
         (tx_queues &&
          (status = rte_eth_tx_queue_setup(port, 0, descriptors_tx, (unsigned int)socket, NULL))) ||
         (status = rte_eth_dev_start(port)))
-        port_failed("--port %s: cannot be started: %s; see --verbose", device, rte_strerror(-status));
+        port_failed("--port %s: cannot be started: %s; see --verbose", device,
+                    rte_strerror(-status));
     /* Replayed frames bear any address; drivers that cannot be promiscuous see them all. */
     rte_eth_promiscuous_enable(port);
     return port;

@@ -1,8 +1,8 @@
 /*
- * What a generated packet says about itself: the first 18 bytes of its UDP payload, which fit into a
- * 64-byte frame. Big-endian: mark (2), stream (2), flow (4), number within the flow (4), time sent (6,
- * nanoseconds of CLOCK_MONOTONIC modulo 2^48). A stream is one run or one trial: packets of an earlier
- * one that were still under way are told apart by it.
+ * What a generated packet says about itself: the first 18 bytes of its UDP payload, which fit into
+ * a 64-byte frame. Big-endian: mark (2), stream (2), flow (4), number within the flow (4), time
+ * sent (6, nanoseconds of CLOCK_MONOTONIC modulo 2^48). A stream is one run or one trial: packets
+ * of an earlier one that were still under way are told apart by it.
  */
 #ifndef PKTGEN_PROBE_H
 #define PKTGEN_PROBE_H
@@ -11,9 +11,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define PROBE_OFFSET 42 /* behind Ethernet, IPv4 and UDP headers */
-#define PROBE_LENGTH 18
-#define PROBE_MARK 0xF17E
+#define PROBE_OFFSET    42 /* behind Ethernet, IPv4 and UDP headers */
+#define PROBE_LENGTH    18
+#define PROBE_MARK      0xF17E
 #define PROBE_TIME_MASK ((1ull << 48) - 1)
 
 struct probe {

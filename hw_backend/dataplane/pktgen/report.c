@@ -14,8 +14,9 @@ static const char *end_name(enum run_end end)
 static const char *pace_name(const struct options *options)
 {
     static const char *const names[] = {"rate", "max", "trace", "recorded"};
-    return options->search ? "search" : options->workload == WORKLOAD_NONE ? "sink"
-                                                                          : names[options->pace];
+    return options->search                      ? "search"
+           : options->workload == WORKLOAD_NONE ? "sink"
+                                                : names[options->pace];
 }
 
 static double ratio(double part, double whole)
@@ -95,8 +96,8 @@ void report_refused(const char *command, const char *reason)
     end_line();
 }
 
-void report_period(double t_s, double length_s, const struct counts *now, const struct counts *before,
-                   const struct histogram *latency, bool link_up)
+void report_period(double t_s, double length_s, const struct counts *now,
+                   const struct counts *before, const struct histogram *latency, bool link_up)
 {
     struct counts part = {
         .wanted = now->wanted - before->wanted,
@@ -136,8 +137,8 @@ static void print_totals(const struct generator *generator, const struct run_res
         uint64_t lost = report_lost(generator, counts);
         print_received(counts);
         printf(",\"lost\":%lu,\"loss\":%.9g", lost,
-               ratio((double)lost, (double)(generator->sends ? counts->sent
-                                                             : counts->delivered + lost)));
+               ratio((double)lost,
+                     (double)(generator->sends ? counts->sent : counts->delivered + lost)));
     }
 }
 

@@ -13,8 +13,8 @@ void report_command(const char *command, double pps);
 void report_refused(const char *command, const char *reason);
 
 /* What happened between two counts; `latency` is NULL when nothing is received. */
-void report_period(double t_s, double length_s, const struct counts *now, const struct counts *before,
-                   const struct histogram *latency, bool link_up);
+void report_period(double t_s, double length_s, const struct counts *now,
+                   const struct counts *before, const struct histogram *latency, bool link_up);
 
 void report_trial(unsigned int trial, double pps, bool passed, const struct run_result *result);
 void report_summary(const struct generator *generator, const struct run_result *result);

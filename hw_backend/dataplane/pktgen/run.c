@@ -12,16 +12,17 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#define BURSTS_A_TURN 64       /* received between two looks at the schedule */
-#define UNLIMITED_A_TURN 256   /* packets sent between two looks at the receiver */
-#define CATCH_UP_NS 2000000ull /* a stall up to this is made up for at once, a longer one bit by bit */
-#define STUCK_NS SECOND_NS      /* a port that took nothing for so long will not take the rest */
-#define DRAIN_MAX_NS (5 * SECOND_NS)
+#define BURSTS_A_TURN    64  /* received between two looks at the schedule */
+#define UNLIMITED_A_TURN 256 /* packets sent between two looks at the receiver */
+#define CATCH_UP_NS                                                                                \
+    2000000ull /* a stall up to this is made up for at once, a longer one bit by bit */
+#define STUCK_NS          SECOND_NS /* a port that took nothing for so long will not take the rest */
+#define DRAIN_MAX_NS      (5 * SECOND_NS)
 #define COMMANDS_EVERY_NS 2000000ull
-#define PAUSED_MS 1
-#define LINK_POLL_NS 5000000ull
-#define YIELDS 20
-#define TIMER_SLACK_NS 1000ul
+#define PAUSED_MS         1
+#define LINK_POLL_NS      5000000ull
+#define YIELDS            20
+#define TIMER_SLACK_NS    1000ul
 
 static volatile sig_atomic_t signalled;
 
@@ -84,8 +85,8 @@ static struct counts counts_now(const struct run *run)
     return counts;
 }
 
-/* Packets that were due one backlog ago (at most two) and are still unsent are given up. A capture's
- * never are: all of it shall be played. */
+/* Packets that were due one backlog ago (at most two) and are still unsent are given up. A
+ * capture's never are: all of it shall be played. */
 static void give_up_overdue(struct run *run, uint64_t due, uint64_t now_ns)
 {
     uint64_t settled = run->generator->sender.sent + run->missed;
@@ -299,7 +300,9 @@ void run_schedule(struct generator *generator, struct schedule *schedule, bool r
         run.before_ns = now_ns;
     }
     *result = (struct run_result){
-        .end = signalled ? RUN_SIGNAL : run.stopped ? RUN_STOPPED : RUN_DONE,
+        .end = signalled     ? RUN_SIGNAL
+               : run.stopped ? RUN_STOPPED
+                             : RUN_DONE,
         .seconds = (double)now_ns / 1e9,
     };
     drain(&run);

@@ -7,8 +7,8 @@
 #include <rte_ether.h>
 #include <rte_ip.h>
 
-#define NETWORK_MASK 0xFFFF0000u
-#define SOURCE_NETWORK RTE_IPV4(198, 18, 0, 0)
+#define NETWORK_MASK        0xFFFF0000u
+#define SOURCE_NETWORK      RTE_IPV4(198, 18, 0, 0)
 #define DESTINATION_NETWORK RTE_IPV4(198, 19, 0, 0)
 
 int receiver_init(struct receiver *receiver, const struct options *options, uint16_t port,
@@ -60,7 +60,8 @@ static void measure(struct receiver *receiver, const struct rte_mbuf *packet, ui
     struct probe probe;
     if (receiver->any_packet)
         return;
-    if (packet->data_len < PROBE_OFFSET + PROBE_LENGTH || !probe_read(data + PROBE_OFFSET, &probe)) {
+    if (packet->data_len < PROBE_OFFSET + PROBE_LENGTH ||
+        !probe_read(data + PROBE_OFFSET, &probe)) {
         if (of_flow_set(data, packet->data_len))
             receiver->unreadable++;
         else

@@ -14,8 +14,8 @@
 
 struct receiver {
     uint16_t port;
-    bool any_packet;  /* captures: whatever comes counts as delivered */
-    bool any_stream;  /* sink: takes the first stream that it sees */
+    bool any_packet; /* captures: whatever comes counts as delivered */
+    bool any_stream; /* sink: takes the first stream that it sees */
     bool stream_known;
     uint16_t stream;
     uint64_t received;
@@ -23,9 +23,9 @@ struct receiver {
     uint64_t unreadable;     /* of the flow set's networks, but without a readable probe */
     uint64_t foreign;        /* everything else: other hosts, earlier streams */
     struct tracker tracker;
-    struct histogram latency;        /* of the run so far, without the period under way */
+    struct histogram latency; /* of the run so far, without the period under way */
     struct histogram period_latency;
-    struct writer *writer;           /* NULL where nothing is kept */
+    struct writer *writer; /* NULL where nothing is kept */
 };
 
 /* -1 if memory is short. */

@@ -1,6 +1,6 @@
 /*
- * How many packets are due by a moment. A pure function of time since the start, so that pacing never
- * drifts: what one tick sends late, the next makes up for.
+ * How many packets are due by a moment. A pure function of time since the start, so that pacing
+ * never drifts: what one tick sends late, the next makes up for.
  */
 #ifndef PKTGEN_SCHEDULE_H
 #define PKTGEN_SCHEDULE_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SECOND_NS 1000000000ull
+#define SECOND_NS        1000000000ull
 #define SCHEDULE_ENDLESS UINT64_MAX
 
 enum schedule_kind {
@@ -23,7 +23,7 @@ enum schedule_kind {
 
 struct schedule {
     enum schedule_kind kind;
-    double pps;         /* CONSTANT: rate since `since_ns`, when `before` packets were due */
+    double pps; /* CONSTANT: rate since `since_ns`, when `before` packets were due */
     uint64_t since_ns;
     double before;
     const struct trace *trace;
@@ -51,7 +51,8 @@ int schedule_trace(struct schedule *schedule, const struct trace *trace, double 
 void schedule_capture(struct schedule *schedule, const struct capture *capture, double time_scale,
                       uint64_t passes, uint64_t duration_ns, uint64_t count);
 
-/* Changes the rate of a CONSTANT or UNLIMITED schedule from `now_ns` on, when `sent` packets were. */
+/* Changes the rate of a CONSTANT or UNLIMITED schedule from `now_ns` on, when `sent` packets were.
+ */
 void schedule_set_rate(struct schedule *schedule, double pps, uint64_t now_ns, uint64_t sent);
 
 /* Packets due by `now_ns` since the start. Times may not step back. */

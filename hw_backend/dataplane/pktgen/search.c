@@ -3,14 +3,19 @@
 #include "bisect.h"
 #include "report.h"
 
-/* A trial passes when what was wanted came back, but for the tolerance. What the port did not even take
- * counts as lost: a memif's ring runs full when its peer is too slow, as a NIC's queue does. */
-static bool passes(const struct options *options, const struct counts *counts)
+/* Later than this, relatively, the trial was not run at its rate. */
+#define LATE 0.01
+
+/* A trial passes when it was sent at its rate and came back, but for the tolerance. What the port
+ * did not even take counts as lost: a memif's ring runs full when its peer is too slow, as a NIC's
+ * queue does. */
+static bool passes(const struct options *options, const struct run_result *result)
 {
-    double lost = counts->wanted > counts->delivered
-                      ? (double)(counts->wanted - counts->delivered)
-                      : 0;
-    return lost <= options->tolerance * (double)counts->wanted;
+    const struct counts *counts = &result->counts;
+    double lost =
+        counts->wanted > counts->delivered ? (double)(counts->wanted - counts->delivered) : 0;
+    return result->seconds * 1e9 <= (double)options->trial_ns * (1 + LATE) &&
+           lost <= options->tolerance * (double)counts->wanted;
 }
 
 void search_run(struct generator *generator)
@@ -27,7 +32,7 @@ void search_run(struct generator *generator)
         schedule_free(&schedule);
         if (result.end != RUN_DONE)
             break;
-        bool passed = passes(options, &result.counts);
+        bool passed = passes(options, &result);
         bisect_report(&bisect, pps, passed);
         report_trial(++trials, pps, passed, &result);
     }

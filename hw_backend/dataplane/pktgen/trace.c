@@ -63,7 +63,8 @@ static bool take_number(char **text, char separator, double *value)
     return true;
 }
 
-static int parse_sample(struct reader *reader, double *t_s, struct trace_sample *sample, char *error)
+static int parse_sample(struct reader *reader, double *t_s, struct trace_sample *sample,
+                        char *error)
 {
     char *text = reader->line;
     double size = 0;

@@ -1,7 +1,7 @@
 /*
- * Rate traces: a CSV file with the header `t_s,pps` or `t_s,pps,size`, one sample a line, in order and
- * evenly spaced. A rate (packets/s) holds from its sample to the next, the last one for as long as the
- * others; `size` is the frame size in bytes with FCS. Times count from the first sample.
+ * Rate traces: a CSV file with the header `t_s,pps` or `t_s,pps,size`, one sample a line, in order
+ * and evenly spaced. A rate (packets/s) holds from its sample to the next, the last one for as long
+ * as the others; `size` is the frame size in bytes with FCS. Times count from the first sample.
  */
 #ifndef PKTGEN_TRACE_H
 #define PKTGEN_TRACE_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ERROR_MAX 512
+#define ERROR_MAX     512
 #define TRACE_PPS_MAX 1e9
 
 struct trace_sample {

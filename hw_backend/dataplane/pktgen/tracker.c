@@ -5,8 +5,8 @@
 
 /* Few flows get long windows (a whole ring of one flow may come late), many flows short ones. */
 #define WINDOW_BITS_OF_ALL (1u << 26)
-#define WINDOW_MIN 256u
-#define WINDOW_MAX (1u << 16)
+#define WINDOW_MIN         256u
+#define WINDOW_MAX         (1u << 16)
 
 static uint64_t *flow_window(struct tracker *tracker, uint32_t flow)
 {

@@ -43,8 +43,8 @@ static void write_headers(struct flow_header *header, const struct options *opti
 int sender_init(struct sender *sender, const struct options *options, const struct capture *capture,
                 uint16_t port, struct rte_mempool *pool)
 {
-    *sender = (struct sender){
-        .port = port, .pool = pool, .capture = capture, .imix = options->imix};
+    *sender =
+        (struct sender){.port = port, .pool = pool, .capture = capture, .imix = options->imix};
     if (capture)
         return 0;
     sender->headers = aligned_alloc(RTE_CACHE_LINE_SIZE, options->flows * sizeof(*sender->headers));
@@ -66,8 +66,8 @@ void sender_restart(struct sender *sender, uint16_t stream)
         sender->headers[flow].next = 0;
 }
 
-static void build_probe(struct sender *sender, struct rte_mbuf *packet, uint32_t flow, uint16_t size,
-                        uint64_t now_ns)
+static void build_probe(struct sender *sender, struct rte_mbuf *packet, uint32_t flow,
+                        uint16_t size, uint64_t now_ns)
 {
     struct flow_header *header = &sender->headers[flow];
     uint8_t *data = rte_pktmbuf_mtod(packet, uint8_t *);
@@ -79,7 +79,7 @@ static void build_probe(struct sender *sender, struct rte_mbuf *packet, uint32_t
     rte_memcpy(data, header->bytes, PROBE_OFFSET);
     struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(data + sizeof(struct rte_ether_hdr));
     ip->total_length = ip_length;
-    ip->hdr_checksum = (uint16_t)~((sum & 0xFFFF) + (sum >> 16));
+    ip->hdr_checksum = (uint16_t) ~((sum & 0xFFFF) + (sum >> 16));
     ((struct rte_udp_hdr *)(ip + 1))->dgram_len = udp_length;
     probe_write(data + PROBE_OFFSET, &(struct probe){.stream = sender->stream,
                                                      .flow = flow,

@@ -35,8 +35,8 @@ int sender_init(struct sender *sender, const struct options *options, const stru
 /* Begins a new stream: numbers and counts start at 0 again. */
 void sender_restart(struct sender *sender, uint16_t stream);
 
-/* Sends up to `wanted` packets of `size` bytes with FCS (captures keep their own), fewer when the port
- * takes no more. Returns how many it took. */
+/* Sends up to `wanted` packets of `size` bytes with FCS (captures keep their own), fewer when the
+ * port takes no more. Returns how many it took. */
 uint64_t sender_send(struct sender *sender, uint64_t wanted, uint16_t size, uint64_t now_ns);
 
 /* Offers the port once more what it has not taken. */

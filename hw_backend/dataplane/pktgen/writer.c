@@ -43,8 +43,8 @@ struct writer *writer_open(const char *path, char error[ERROR_MAX])
         snprintf(error, ERROR_MAX, "%s: exists already; give another file", path);
         goto failed;
     }
-    writer->format = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAP_LENGTH,
-                                                          PCAP_TSTAMP_PRECISION_NANO);
+    writer->format =
+        pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAP_LENGTH, PCAP_TSTAMP_PRECISION_NANO);
     if (!writer->format)
         goto no_memory;
     writer->dumper = pcap_dump_open(writer->format, writer->unfinished);
@@ -71,8 +71,7 @@ void writer_add(struct writer *writer, const struct rte_mbuf *packet)
         .caplen = kept,
         .len = packet->pkt_len,
     };
-    pcap_dump((uint8_t *)writer->dumper, &header,
-              rte_pktmbuf_read(packet, 0, kept, writer->bytes));
+    pcap_dump((uint8_t *)writer->dumper, &header, rte_pktmbuf_read(packet, 0, kept, writer->bytes));
 }
 
 int writer_close(struct writer *writer, char error[ERROR_MAX])
