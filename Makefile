@@ -43,9 +43,10 @@ dataplane: $(READY)
 test: $(READY)
 	@.ci/test $(ARGS)
 
+# As modules, so that they reach what they share with the tests.
 bench: $(READY)
-	@for program in tests/benchmarks/*.py; do \
-	    echo "== $$program"; $(BIN)/python $$program $(ARGS) || exit; \
+	@for program in $(basename $(notdir $(wildcard tests/benchmarks/[a-z]*.py))); do \
+	    echo "== $$program"; $(BIN)/python -m tests.benchmarks.$$program $(ARGS) || exit; \
 	done
 
 reproduce: dataplane
