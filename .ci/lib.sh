@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts beside this file; sourced, not run.
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
