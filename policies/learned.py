@@ -1,0 +1,98 @@
+"""Learned: a trained network from a bundle, run by onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.action import decode_offsets, need
+from flexnfv.chain import ServiceChain
+from flexnfv.errors import BackendError
+from flexnfv.observation import ObservationEncoder
+from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
+from flexnfv.policy import BasePolicy, State
+from flexnfv.reading import Reading
+from flexnfv.traces import Trace
+
+
+class Learned(BasePolicy):
+    """A trained policy: encodes a reading as in training, takes the action of highest logit.
+
+    Args:
+        bundle: path of a bundle (one ONNX file, see `flexnfv.policies.bundle`).
+        preference: cost of losing one interval's mean traffic, in core intervals; the bundle's own
+            if not given. Higher keeps more instances.
+        transfer: run it on chains of another shape than those that it was trained for.
+
+    Raises:
+        InputError: the bundle cannot be used, or the preference lies outside those it was trained
+            for.
+        ValueError: a preference that is not positive.
+    """
+
+    batched: ClassVar[bool] = True
+
+    def __init__(
+        self, bundle: str | Path, preference: float | None = None, transfer: bool = False
+    ) -> None:
+        self.bundle = Path(bundle)
+        self.metadata, self._session = read_bundle(bundle)
+        trained = self.metadata.preferences
+        if preference is not None and not 0 < preference < np.inf:
+            raise ValueError(f"preference is {preference}, it must be positive")
+        if preference is not None and trained and not trained[0] <= preference <= trained[1]:
+            raise ValueError(
+                f"preference is {preference:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
+            )
+        self.preference = self.metadata.preference if preference is None else preference
+        self.transfer = transfer
+
+    def reset(
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+    ) -> None:
+        """Forget the past readings.
+
+        Raises:
+            InputError: the bundle was trained for chains of another shape.
+        """
+        if not self.transfer:
+            refuse_other_chain(self.metadata, chain, str(self.bundle))
+        super().reset(chain, seed)
+        self._encoder: ObservationEncoder | None = None
+
+    def decide(self, reading: Reading) -> npt.NDArray[np.int64]:
+        """Targets of the likeliest action of every NF type, [..., T].
+
+        Raises:
+            BackendError: the network's answer is not finite.
+        """
+        if self._encoder is None:
+            self._encoder = ObservationEncoder(self.chain, reading.batch)
+        rows = self._encoder.encode(reading, self.preference)
+        flat = rows.reshape(-1, rows.shape[-1])
+        (logits,) = self._session.run([OUTPUT], {INPUT: flat})
+        if not np.isfinite(logits).all():
+            raise BackendError(f"{self.bundle}: the network's answer is not finite")
+        action = logits.argmax(axis=-1).reshape(rows.shape[:-1])
+        return decode_offsets(action, need(reading, self.chain), self.chain)
+
+    def export_state(self) -> State:
+        """The encoder's window; empty before the first reading."""
+        return {} if self._encoder is None else self._encoder.export_state()
+
+    def restore_state(self, state: State) -> None:
+        """Continue from an exported state.
+
+        Raises:
+            ValueError: not a state of this policy on this chain.
+        """
+        self._encoder = None
+        if not state:
+            return
+        if set(state) != set(ObservationEncoder.state_names):
+            raise ValueError(f"Learned keeps {', '.join(ObservationEncoder.state_names)}")
+        self._encoder = ObservationEncoder(self.chain, state["age"].shape)
+        self._encoder.restore_state(state)
