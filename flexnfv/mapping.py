@@ -235,31 +235,29 @@ def load_if_blocked(
     """
     slots = state.shape[0]
     running = 0
+    highest = -1
+    second = 0.0
     for slot in range(slots):
         if state[slot] == RUNNING:
             running += 1
-    for victim in range(slots):
-        prediction[victim] = np.inf
+            if highest < 0 or load[slot] > load[highest]:
+                if highest >= 0:
+                    second = load[highest]
+                highest = slot
+            elif load[slot] > second:
+                second = load[slot]
+    successor = -1
+    for step in range(2 * slots - 1, -1, -1):
+        victim = step % slots
         if state[victim] != RUNNING or running < 2:
+            prediction[victim] = np.inf
             continue
-        successor = -1
-        if kind == ALGORITHM1:
-            for step in range(1, slots):
-                slot = (victim + step) % slots
-                if state[slot] == RUNNING:
-                    successor = slot
-                    break
-        highest = 0.0
-        for slot in range(slots):
-            if state[slot] != RUNNING or slot == victim:
-                continue
-            if kind == ALGORITHM1:
-                extra = load[victim] if slot == successor else 0.0
-            else:
-                extra = load[victim] / (running - 1)
-            if load[slot] + extra > highest:
-                highest = load[slot] + extra
-        prediction[victim] = highest
+        others = second if victim == highest else load[highest]
+        if kind != ALGORITHM1:
+            prediction[victim] = others + load[victim] / (running - 1)
+        elif successor >= 0:
+            prediction[victim] = max(others, load[successor] + load[victim])
+        successor = victim
 
 
 def instances_of(

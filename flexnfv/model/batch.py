@@ -77,6 +77,7 @@ class BatchModel:
             load=np.zeros((batch, types, slots)),
             share=np.zeros((batch, types, slots)),
             unmapped=np.zeros((batch, types)),
+            top_share=np.zeros((batch, types)),
             table=np.full((batch, types, BUCKETS), NO_INSTANCE, np.int16),
             row=np.zeros((batch, types, slots), np.int64),
             existing=np.zeros((batch, types), np.int64),

@@ -55,7 +55,6 @@ def constants_of(
         death_rate_per_s=death_rate_per_s,
         backpressure=chain.mode == "backpressure",
         count_flows=count_flows,
-        jittered=bool((chain.jitter > 0).any()),
         capacity_pps=chain.capacity_pps.copy(),
         processing_ns=chain.processing_ns.copy(),
         overload_penalty=chain.overload_penalty.copy(),

@@ -105,7 +105,6 @@ class Constants(NamedTuple):
     death_rate_per_s: float
     backpressure: bool
     count_flows: bool
-    jittered: bool
     capacity_pps: Floats  # [T]
     processing_ns: Floats  # [T]
     overload_penalty: Floats  # [T]
@@ -144,6 +143,7 @@ class State(NamedTuple):
     load: Floats  # [B, T, I], erlangs in the last interval
     share: Floats  # [B, T, I], of the offered rate
     unmapped: Floats  # [B, T], share that finds no unblocked instance
+    top_share: Floats  # [B, T], the largest share
     table: npt.NDArray[np.int16]  # [B, T, BUCKETS]
     row: Ints  # [B, T, I], Algorithm 1's resolved row (kept if flows are counted)
     existing: Ints  # [B, T], its length
@@ -290,6 +290,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
     admitted = np.zeros((types, slots), np.float64)
     passing = np.zeros(types, np.float64)
     row = np.zeros(slots, np.int64)
+    backlog = np.zeros(types, np.bool_)
+    calm = np.zeros(types, np.float64)
 
     state = f.state
     queue = f.queue
@@ -310,6 +312,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
             waiting[t] = 0.0
             held_s[t] = 0.0
             parked_time[t] = 0.0
+            backlog[t] = False
+            calm[t] = 0.0
             f.unmapped_pps[e, t] = 0.0
             f.unsettled[e, t] = False
             f.launches[e, t] = 0
@@ -324,6 +328,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                 served[e, t, i] = 0.0
                 lost[e, t, i] = 0.0
                 peak[e, t, i] = queue[e, t, i]
+                if queue[e, t, i] > 0.0:
+                    backlog[t] = True
         offered = 0.0
         delivered = 0.0
         shed = 0.0
@@ -479,6 +485,11 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                 for t in range(types):
                     if changed[t]:
                         changed[t] = False
+                        if calm[t] > 0.0:
+                            for i in range(slots):
+                                arrived[e, t, i] += calm[t] * share[e, t, i]
+                                served[e, t, i] += calm[t] * share[e, t, i]
+                            calm[t] = 0.0
                         if c.count_flows:
                             moved = moved_flows(
                                 c.mapping_kinds[t],
@@ -502,6 +513,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             row,
                             share[e, t],
                         )
+                        s.top_share[e, t] = share[e, t].max()
                 until = min(end, due)
                 span = until - now
                 offered += rate * span
@@ -560,26 +572,48 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                     if s.unmapped[e, t] > 0.0:
                         unmapped = total * s.unmapped[e, t]
                         f.unmapped_pps[e, t] += unmapped
-                    room = c.ring_slots[t]
                     able = c.capacity_pps[t] * span
+                    jitter = c.jitter[t]
+                    if (
+                        not backlog[t]
+                        and not c.backpressure
+                        and total * s.top_share[e, t] <= able * (1.0 - jitter)
+                    ):
+                        # Every instance serves what it is offered, whatever its jitter is.
+                        calm[t] += total
+                        for p in range(paths):
+                            leaving = inflow[p, t] * (1.0 - s.unmapped[e, t])
+                            onward = c.following[p, t]
+                            if onward == LEAVES:
+                                delivered += leaving
+                            elif c.back[p, t]:
+                                homeward[p, onward] += leaving
+                            else:
+                                inflow[p, onward] += leaving
+                        continue
+                    room = c.ring_slots[t]
+                    penalty = c.overload_penalty[t]
                     excess_scale = 1.0 / (c.overload_span[t] * able)
                     base = ((step * c.substeps + k) * types + t) * words
+                    word = stream
                     out = 0.0
+                    backlog[t] = False
                     for i in range(slots):
+                        if jitter > 0.0 and i % 4 == 0:
+                            word = random_word(stream, base + i // 4)
                         portion = admitted[t, i] if c.backpressure else share[e, t, i]
                         before = queue[e, t, i]
                         if portion == 0.0 and before == 0.0:
                             continue
                         amount = total * portion
                         ability = able
-                        if c.jittered:
-                            word = random_word(stream, base + i // 4)
+                        if jitter > 0.0:
                             bits = (word >> (SHIFT_16 * np.uint64(i % 4))) & MASK_16
                             u = (float(bits) + 0.5) * (1.0 / 32768.0) - 1.0
-                            ability = able * (1.0 + c.jitter[t] * u)
+                            ability = able * (1.0 + jitter * u)
                         if amount > able:
                             excess = min(1.0, (amount - able) * excess_scale)
-                            ability = ability * (1.0 - c.overload_penalty[t] * excess)
+                            ability = ability * (1.0 - penalty * excess)
                         pool = before + amount
                         done = min(ability, pool)
                         rest = pool - done
@@ -590,6 +624,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         out += done
                         if before > 0.0 or after > 0.0:
                             queue[e, t, i] = after
+                            if after > 0.0:
+                                backlog[t] = True
                             peak[e, t, i] = max(peak[e, t, i], after)
                             lost[e, t, i] += dropped
                             net = amount - ability
@@ -638,6 +674,10 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
         delay = 0.0
         for t in range(types):
             through[t] = 0.0
+            if calm[t] > 0.0:
+                for i in range(slots):
+                    arrived[e, t, i] += calm[t] * share[e, t, i]
+                    served[e, t, i] += calm[t] * share[e, t, i]
             dropped_all += f.unmapped_pps[e, t]
             f.unmapped_pps[e, t] *= per_s
             work_ns = c.processing_ns[t]
