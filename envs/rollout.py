@@ -37,6 +37,7 @@ class Rollout:
         self.encoder = ObservationEncoder(task.chain, (batch,))
         self.preference = np.full(batch, task.preference[0])
         self.mean_pps = np.ones(batch)
+        self.left = np.zeros(batch, dtype=np.int64)
         self.rng = np.random.default_rng(0)
         self.reading: Reading
         self.observation = np.zeros((batch, task.chain.types, task.features), dtype=np.float32)
@@ -58,13 +59,13 @@ class Rollout:
             return
         task = self.task
         rates = task.traces.sample_batch(self.rng, rows.size, task.episode)
-        lengths = np.full(rows.size, task.episode)
+        self.left[rows] = task.episode - 1
         if stagger:
-            lengths = self.rng.integers(2, task.episode + 1, rows.size)
+            self.left[rows] = self.rng.integers(1, task.episode, rows.size)
         self.mean_pps[rows] = np.maximum(rates.mean(axis=1), 1e-9)
         self.preference[rows] = task.draw_preference(self.rng, rows.size)
         seeds = self.rng.integers(1 << 63, size=rows.size, dtype=np.uint64)
-        self.reading = self.model.reset_envs(rows, rates, seeds, lengths=lengths)
+        self.reading = self.model.reset_envs(rows, rates, seeds)
         mask = np.zeros(self.batch, dtype=np.bool_)
         mask[rows] = True
         self.encoder.reset(mask)
@@ -72,18 +73,31 @@ class Rollout:
             self.reading[rows], self.preference[rows], rows
         )
 
-    def step(self, action: IntArray) -> tuple[FloatArray, BoolArray]:
+    def step(
+        self, action: IntArray, ended: BoolArray | None = None
+    ) -> tuple[FloatArray, BoolArray]:
         """Apply actions [B, T] for one interval.
 
+        Args:
+            action: what each chain does, [B, T].
+            ended: rows that are to be left alone because their episode is over, [B].
+
         Returns:
-            Reward per NF type, [B, T], and which episodes have no interval left, [B].
+            Reward per NF type, [B, T] (of no meaning for rows left alone), and which episodes
+            have no interval left, [B].
         """
         targets = self.task.decode(action, self.reading)
-        self.reading = self.model.step(targets)
+        if ended is not None and ended.any():
+            rows = np.flatnonzero(~ended)
+            self.reading = self.model.step(targets[rows], rows)
+            self.left[rows] -= 1
+        else:
+            self.reading = self.model.step(targets)
+            self.left -= 1
         self.observation = self.encoder.encode(self.reading, self.preference)
         value, terms = self.task.reward(self.reading, self.mean_pps, self.preference)
         self.statistics.add(self.reading, self.task, terms)
-        return value, self.model.remaining <= 0
+        return value, self.left <= 0
 
 
 class Statistics:

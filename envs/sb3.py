@@ -25,6 +25,7 @@ class _RolloutVecEnv(VecEnv):
     """What both views share: SB3's same-step auto-reset over a `Rollout`."""
 
     rows_per_chain: int
+    render_mode: str | None = None
 
     def __init__(self, task: Task, chains: int, *, seed: int | None, **model_options: Any) -> None:
         self.task = task

@@ -79,9 +79,9 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
 
     def step(self, actions: Action) -> tuple[Observation, Rewards, Flags, Flags, dict[str, Any]]:
         """Step every episode by one interval, or reset it where it ended in the last step."""
-        value, ended = self.rollout.step(np.asarray(actions, dtype=np.int64))
-        rewards = value.sum(axis=-1)
         begun = self._ended
+        value, ended = self.rollout.step(np.asarray(actions, dtype=np.int64), begun)
+        rewards = value.sum(axis=-1)
         if begun.any():
             self.rollout.reset(begun)
             rewards[begun] = 0.0

@@ -25,6 +25,8 @@ WINDOW = 16
 """Readings that an observation looks back on."""
 SLOW = 0.05
 """Step of the exponentially weighted slow statistics: about 20 intervals of memory."""
+SLOWEST = 0.01
+"""Step of the slowest average, that of the need: 100 intervals of memory once it is that old."""
 DECAY = 0.98
 """Decay per interval of the largest jump seen: half gone after 34 intervals."""
 JUMP = 0.1
@@ -66,6 +68,7 @@ class ObservationEncoder:
         "need_log",
         "need_slack",
         "need_inverse",
+        "need_slow",
         "window_max",
         "window_min",
         "window_spread",
@@ -101,16 +104,16 @@ class ObservationEncoder:
     )
     """Names of the features, in order; all lie within about -3 .. 3."""
 
-    state_names = ("history", "slow", "drops", "fresh")
+    state_names = ("history", "slow", "drops", "age")
 
     def __init__(self, chain: ServiceChain, batch: tuple[int, ...] = ()) -> None:
         self.chain = chain
         self.batch = batch
         rows = (*batch, chain.types)
         self.history = np.zeros((*rows, WINDOW))
-        self.slow = np.zeros((*rows, 4))
+        self.slow = np.zeros((*rows, 5))
         self.drops = np.zeros((*rows, 3))
-        self.fresh = np.ones(batch, dtype=np.bool_)
+        self.age = np.zeros(batch, dtype=np.int64)
         self._up, self._down = _neighbours(chain)
         measured = chain.measured
         self._constants = (
@@ -123,7 +126,7 @@ class ObservationEncoder:
 
     def reset(self, which: npt.NDArray[np.bool_] | None = None) -> None:
         """Forget the past, of all chains or of those that `which` marks."""
-        self.fresh[...] = True if which is None else (self.fresh | which)
+        self.age[... if which is None else which] = 0
 
     def encode(
         self,
@@ -166,6 +169,7 @@ class ObservationEncoder:
             log_need / CLIP,
             np.ceil(need) - need,
             1.0 / whole,
+            slow[..., 4] / CLIP,
             np.maximum(ratios.max(axis=-1), 0.0),
             np.minimum(ratios.min(axis=-1), 0.0),
             np.sqrt((spread * spread).mean(axis=-1)),
@@ -200,7 +204,8 @@ class ObservationEncoder:
     def _remember(
         self, log_need: FloatArray, lost: FloatArray, rows: Any
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        history, slow, drops, fresh = (getattr(self, name)[rows] for name in self.state_names)
+        history, slow, drops, age = (getattr(self, name)[rows] for name in self.state_names)
+        fresh = age == 0
         if fresh.any():
             history[fresh] = log_need[fresh][..., None]
             slow[fresh] = 0.0
@@ -213,11 +218,15 @@ class ObservationEncoder:
         slow[..., 1] += SLOW * ((size > JUMP) - slow[..., 1])
         slow[..., 2] = np.maximum(slow[..., 2] * DECAY, change)
         slow[..., 3] += SLOW * (np.minimum(lost, 1.0) - slow[..., 3])
+        step = np.maximum(SLOWEST, 1.0 / (age + 1.0))[..., None]
+        slow[..., 4] += step * (log_need - slow[..., 4])
         drops[..., 1:] = drops[..., :-1]
         drops[..., 0] = np.minimum(lost, 1.0)
         if rows is not ...:
             self.history[rows], self.slow[rows], self.drops[rows] = history, slow, drops
-        self.fresh[rows] = False
+            self.age[rows] = age + 1
+        else:
+            self.age += 1
         return history, slow, drops
 
     def export_state(self) -> dict[str, npt.NDArray[Any]]:

@@ -27,7 +27,7 @@ def _spec(dtype: type[np.generic], dims: str, unit: str, doc: str) -> dict[str, 
     return {"dtype": np.dtype(dtype), "dims": dims, "unit": unit, "doc": doc}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """One monitor interval of a chain (or of a batch of chains).
 
@@ -164,6 +164,14 @@ class Reading:
 
     def __getstate__(self) -> dict[str, Array]:
         return dict(self.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reading):
+            return NotImplemented
+        return same_layout(self, other) and all(
+            np.array_equal(a, b)
+            for (_, a), (_, b) in zip(self.items(), other.items(), strict=True)
+        )
 
     @property
     def batch(self) -> tuple[int, ...]:
