@@ -1,0 +1,1 @@
+"""The live backend: a service chain on the DPDK dataplane, and the programs around it."""
