@@ -44,7 +44,7 @@ static const char usage[] =
     "\n"
     "How fast\n"
     "  --rate PPS|max       constant, or as fast as the port takes them\n"
-    "  --trace CSV          a rate trace: t_s,pps or t_s,pps,size\n"
+    "  --trace CSV          a rate trace: t_s,pps or t_s,pps,packet_bytes\n"
     "  (neither, with --pcap: as recorded)\n"
     "  --time-scale X       recorded seconds played a second (1)\n"
     "  --rate-scale X       factor on a trace's rates (1)\n"

@@ -135,6 +135,9 @@ static void eal_start(const struct options *options, uint32_t largest)
             "--no-huge, see also --verbose",
             rte_strerror(rte_errno));
     eal_started = true;
+    /* Else it would complain at every attempt to reach a peer that is not there yet. */
+    if (!options->verbose)
+        rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_CRIT);
 }
 
 static uint16_t find(const char *device)
@@ -164,8 +167,18 @@ static void set_mtu(const char *device, const struct rte_eth_dev_info *info,
     conf->rxmode.mtu = mtu;
 }
 
-static uint16_t start(const char *device, const struct options *options, struct rte_mempool *pool,
-                      uint32_t largest)
+/* A memif client cannot be started before its peer has made the socket; it is tried again later. */
+static bool start(uint16_t port, const char *device, const char *driver)
+{
+    int status = rte_eth_dev_start(port);
+    if (status && strcmp(driver, "net_memif") != 0)
+        port_failed("--port %s: cannot be started: %s; see --verbose", device,
+                    rte_strerror(-status));
+    return status == 0;
+}
+
+static uint16_t set_up(const char *device, const struct options *options, struct rte_mempool *pool,
+                       uint32_t largest, bool *started)
 {
     uint16_t port = find(device), descriptors_rx, descriptors_tx;
     int socket = rte_eth_dev_socket_id(port), status;
@@ -181,10 +194,10 @@ static uint16_t start(const char *device, const struct options *options, struct 
         (rx_queues && (status = rte_eth_rx_queue_setup(port, 0, descriptors_rx,
                                                        (unsigned int)socket, NULL, pool))) ||
         (tx_queues &&
-         (status = rte_eth_tx_queue_setup(port, 0, descriptors_tx, (unsigned int)socket, NULL))) ||
-        (status = rte_eth_dev_start(port)))
-        port_failed("--port %s: cannot be started: %s; see --verbose", device,
+         (status = rte_eth_tx_queue_setup(port, 0, descriptors_tx, (unsigned int)socket, NULL))))
+        port_failed("--port %s: cannot be set up: %s; see --verbose", device,
                     rte_strerror(-status));
+    *started = start(port, device, info.driver_name);
     /* Replayed frames bear any address; drivers that cannot be promiscuous see them all. */
     rte_eth_promiscuous_enable(port);
     return port;
@@ -198,21 +211,24 @@ void ports_open(struct ports *ports, const struct options *options, uint32_t lar
     if (!ports->pool)
         port_failed("no memory for %u packets of %u bytes: %s", mbuf_count(options), largest,
                     rte_strerror(rte_errno));
-    ports->tx = ports->rx = start(options->port, options, ports->pool, largest);
+    ports->tx = ports->rx =
+        set_up(options->port, options, ports->pool, largest, &ports->tx_started);
     if (options->rx_port)
-        ports->rx = start(options->rx_port, options, ports->pool, largest);
+        ports->rx = set_up(options->rx_port, options, ports->pool, largest, &ports->rx_started);
 }
 
-static bool link_up(uint16_t port)
+static bool link_up(uint16_t port, bool *started)
 {
     struct rte_eth_link link;
-    return rte_eth_link_get_nowait(port, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+    *started = *started || rte_eth_dev_start(port) == 0;
+    return *started && rte_eth_link_get_nowait(port, &link) == 0 &&
+           link.link_status == RTE_ETH_LINK_UP;
 }
 
-bool ports_link_up(const struct ports *ports)
+bool ports_link_up(struct ports *ports)
 {
-    /* Both are asked: a memif client connects when it is. */
-    bool tx = link_up(ports->tx), rx = link_up(ports->rx);
+    bool tx = link_up(ports->tx, &ports->tx_started);
+    bool rx = ports->rx == ports->tx || link_up(ports->rx, &ports->rx_started);
     return tx && rx;
 }
 

@@ -13,11 +13,15 @@ struct ports {
     struct rte_mempool *pool;
     uint16_t tx;
     uint16_t rx; /* may be the same */
+    bool tx_started;
+    bool rx_started;
 };
 
 /* Starts DPDK and the ports for frames of up to `largest` bytes without FCS. */
 void ports_open(struct ports *ports, const struct options *options, uint32_t largest);
-bool ports_link_up(const struct ports *ports);
+
+/* Asks for the links; a memif client connects, or starts at last, when it is asked. */
+bool ports_link_up(struct ports *ports);
 void ports_close(struct ports *ports);
 
 #endif

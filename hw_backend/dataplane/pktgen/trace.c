@@ -44,10 +44,10 @@ static int read_header(struct reader *reader, char *error)
         snprintf(error, ERROR_MAX, "%s: empty; give a CSV with the header t_s,pps", reader->path);
         return -1;
     }
-    reader->sized = strcmp(reader->line, "t_s,pps,size") == 0;
+    reader->sized = strcmp(reader->line, "t_s,pps,packet_bytes") == 0;
     if (reader->sized || strcmp(reader->line, "t_s,pps") == 0)
         return 0;
-    snprintf(error, ERROR_MAX, "%s:1: the header is '%.60s'; give t_s,pps or t_s,pps,size",
+    snprintf(error, ERROR_MAX, "%s:1: the header is '%.60s'; give t_s,pps or t_s,pps,packet_bytes",
              reader->path, reader->line);
     return -1;
 }
@@ -73,7 +73,7 @@ static int parse_sample(struct reader *reader, double *t_s, struct trace_sample 
         (reader->sized && !take_number(&text, '\0', &size))) {
         snprintf(error, ERROR_MAX, "%s:%zu: '%.60s' is no sample; give finite numbers for %s",
                  reader->path, reader->number, reader->line,
-                 reader->sized ? "t_s,pps,size" : "t_s,pps");
+                 reader->sized ? "t_s,pps,packet_bytes" : "t_s,pps");
         return -1;
     }
     if (sample->pps < 0 || sample->pps > TRACE_PPS_MAX) {
@@ -81,12 +81,12 @@ static int parse_sample(struct reader *reader, double *t_s, struct trace_sample 
                  reader->number, sample->pps, TRACE_PPS_MAX);
         return -1;
     }
-    if (reader->sized && (size < SIZE_MIN || size > SIZE_MAX_FRAME || size != floor(size))) {
-        snprintf(error, ERROR_MAX, "%s:%zu: a size of %g bytes; give a whole number, %d to %d",
-                 reader->path, reader->number, size, SIZE_MIN, SIZE_MAX_FRAME);
+    if (reader->sized && (size < SIZE_MIN || size > SIZE_MAX_FRAME)) {
+        snprintf(error, ERROR_MAX, "%s:%zu: a size of %g bytes; give %d to %d", reader->path,
+                 reader->number, size, SIZE_MIN, SIZE_MAX_FRAME);
         return -1;
     }
-    sample->size = (uint16_t)size;
+    sample->size = (uint16_t)lround(size);
     return 0;
 }
 

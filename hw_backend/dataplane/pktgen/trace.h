@@ -1,7 +1,8 @@
 /*
- * Rate traces: a CSV file with the header `t_s,pps` or `t_s,pps,size`, one sample a line, in order
- * and evenly spaced. A rate (packets/s) holds from its sample to the next, the last one for as long
- * as the others; `size` is the frame size in bytes with FCS. Times count from the first sample.
+ * Rate traces: a CSV file with the header `t_s,pps` or `t_s,pps,packet_bytes`, one sample a line,
+ * in order and evenly spaced. A rate (packets/s) holds from its sample to the next, the last one
+ * for as long as the others; packets are of `packet_bytes`, rounded, FCS included. Times count from
+ * the first sample.
  */
 #ifndef PKTGEN_TRACE_H
 #define PKTGEN_TRACE_H

@@ -23,7 +23,7 @@ static void good_traces(void)
     CHECK_EQ(read_text(&trace, "t_s,pps\n0,10\n0.5,20\n1,0\n", error), 0);
     CHECK(trace.count == 3 && trace.step_s == 0.5 && trace.peak_pps == 20 && trace.largest == 0);
     trace_free(&trace);
-    CHECK_EQ(read_text(&trace, "t_s,pps,size\r\n5,1,64\r\n6,2,1518\r\n\r\n", error), 0);
+    CHECK_EQ(read_text(&trace, "t_s,pps,packet_bytes\r\n5,1,64\r\n6,2,1517.9\r\n\r\n", error), 0);
     CHECK(trace.count == 2 && trace.samples[0].size == 64 && trace.largest == 1518);
     trace_free(&trace);
     CHECK_EQ(read_text(&trace, "t_s,pps\n0,1\n0.333,2\n0.667,3\n1,4\n", error), 0);
@@ -53,10 +53,9 @@ static void bad_traces(void)
         {"t_s,pps\n0,1\n1,1\n3,1\n", ":4: a gap"},
         {"t_s,pps\n0,1\n2,1\n1,1\n", ":4: out of order"},
         {"t_s,pps\n0,1\n1,1\n1,1\n", ":4: out of order"},
-        {"t_s,pps,size\n0,1,64\n1,1,63\n", ":3: a size of 63"},
-        {"t_s,pps,size\n0,1,64\n1,1,64.5\n", ":3: a size of 64.5"},
-        {"t_s,pps,size\n0,1,64\n1,1,9729\n", ":3: a size of 9729"},
-        {"t_s,pps,size\n0,1\n", ":2: '0,1' is no sample"},
+        {"t_s,pps,packet_bytes\n0,1,64\n1,1,63\n", ":3: a size of 63"},
+        {"t_s,pps,packet_bytes\n0,1,64\n1,1,9729\n", ":3: a size of 9729"},
+        {"t_s,pps,packet_bytes\n0,1\n", ":2: '0,1' is no sample"},
     };
     struct trace trace;
     char error[ERROR_MAX];
