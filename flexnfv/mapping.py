@@ -247,17 +247,21 @@ def load_if_blocked(
             elif load[slot] > second:
                 second = load[slot]
     successor = -1
-    for step in range(2 * slots - 1, -1, -1):
-        victim = step % slots
-        if state[victim] != RUNNING or running < 2:
-            prediction[victim] = np.inf
+    for slot in range(slots - 1, -1, -1):
+        prediction[slot] = np.inf
+        if state[slot] == RUNNING:
+            successor = slot  # in the end the first one, which follows the last one
+    if running < 2:
+        return
+    for victim in range(slots - 1, -1, -1):
+        if state[victim] != RUNNING:
             continue
         others = second if victim == highest else load[highest]
-        if kind != ALGORITHM1:
-            prediction[victim] = others + load[victim] / (running - 1)
-        elif successor >= 0:
+        if kind == ALGORITHM1:
             prediction[victim] = max(others, load[successor] + load[victim])
-        successor = victim
+            successor = victim
+        else:
+            prediction[victim] = others + load[victim] / (running - 1)
 
 
 def instances_of(

@@ -71,7 +71,10 @@ class BatchModel:
             interval=np.zeros(batch, np.int64),
             rates=np.zeros((batch, 1)),
             wait_s=np.full((batch, types, slots), np.inf),
+            due_s=np.full(batch, np.inf),
             doomed=np.zeros((batch, types, slots), np.bool_),
+            dying=np.zeros(batch, np.bool_),
+            present=np.zeros((batch, types), np.int64),
             mix=np.zeros((batch, paths, types, slots)),
             transit=np.zeros((batch, paths, types)),
             load=np.zeros((batch, types, slots)),
@@ -153,10 +156,11 @@ class BatchModel:
             raise ValueError(f"{words.size} seeds for {chosen.size} environments")
         s, f = self._state, self._figures
         s.stream[chosen] = [splitmix64(int(word), 1)[0] for word in words]
-        for array in (s.interval, s.doomed, s.mix, s.transit, s.load, s.throttled):
+        for array in (s.interval, s.doomed, s.dying, s.mix, s.transit, s.load, s.throttled):
             array[chosen] = 0
         s.existing[chosen] = 0
         s.wait_s[chosen] = np.inf
+        s.due_s[chosen] = np.inf
         s.table[chosen] = NO_INSTANCE
         for kept in (f.queue, f.parked_s):
             kept[chosen] = 0.0
@@ -200,6 +204,7 @@ class BatchModel:
         if self._figures.state[env, nf_type, slot] == STOPPED:
             raise ValueError(f"no instance in slot {slot} of NF type {nf_type}")
         self._state.doomed[env, nf_type, slot] = True
+        self._state.dying[env] = True
 
     def _run(self, envs: IntArray, targets: IntArray, *, decide: bool) -> None:
         if self.plain:

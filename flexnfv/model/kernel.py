@@ -137,7 +137,10 @@ class State(NamedTuple):
     interval: Ints  # [B], intervals done
     rates: Floats  # [B, intervals x rates_per_interval], offered packets/s
     wait_s: Floats  # [B, T, I], until a launch or rerun completes; infinity: none under way
+    due_s: Floats  # [B], until the next launch or rerun completes
     doomed: Bools  # [B, T, I], dies before the next decision
+    dying: Bools  # [B], whether any instance is doomed
+    present: Ints  # [B, T], running and launching instances
     mix: Floats  # [B, P, T, I], each path's packets in the ring (kept if P > 1)
     transit: Floats  # [B, P, T], packets on their way back to a type
     load: Floats  # [B, T, I], erlangs in the last interval
@@ -333,16 +336,20 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
         offered = 0.0
         delivered = 0.0
         shed = 0.0
-        due = np.inf
-        dying = False
+        due = s.due_s[e]
+        settled = c.park_timeout_s == np.inf and not s.dying[e]
         for t in range(types):
-            for i in range(slots):
-                if s.doomed[e, t, i]:
-                    dying = True
+            if (
+                targets[number, t] != s.present[e, t]
+                or targets[number, t] < c.min_instances[t]
+                or targets[number, t] > c.max_instances[t]
+            ):
+                settled = False
 
         # --- the decision -------------------------------------------------------------------
-        if decide:
-            if dying:
+        # Targets that are what is there already need no plan: it would command nothing.
+        if decide and not settled:
+            if s.dying[e]:
                 # A killed instance is gone before the decision, which then sees it stopped.
                 for t in range(types):
                     for i in range(slots):
@@ -352,7 +359,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             f.unsettled[e, t] = True
                             changed[t] = True
                         s.doomed[e, t, i] = False
-                dying = False
+                s.dying[e] = False
             plan(
                 targets[number],
                 state[e],
@@ -366,6 +373,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                 command,
                 f.clipped[e],
             )
+            due = np.inf
             for t in range(types):
                 for i in range(slots):
                     order = command[t, i]
@@ -414,8 +422,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             c.death_rate_per_s * sub_s
                         ):
                             s.doomed[e, t, i] = True
-                            dying = True
-            if dying:
+                            s.dying[e] = True
+            if s.dying[e]:
                 for t in range(types):
                     alive = 0
                     for i in range(slots):
@@ -461,7 +469,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                                 f.launches[e, t] += 1
                     for i in range(slots):
                         s.doomed[e, t, i] = False
-                dying = False
+                s.dying[e] = False
                 due = np.inf
                 for t in range(types):
                     for i in range(slots):
@@ -672,8 +680,10 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
         dropped_all = shed
         energy = 0.0
         delay = 0.0
+        s.due_s[e] = np.inf
         for t in range(types):
             through[t] = 0.0
+            present = 0
             if calm[t] > 0.0:
                 for i in range(slots):
                     arrived[e, t, i] += calm[t] * share[e, t, i]
@@ -692,9 +702,13 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                     held_s[t] += interval_s
                     if wait_s[e, t, i] < np.inf:
                         wait_s[e, t, i] = max(0.0, wait_s[e, t, i] - interval_s)
+                        s.due_s[e] = min(s.due_s[e], wait_s[e, t, i])
+                    if state[e, t, i] == RUNNING or state[e, t, i] == LAUNCHING:
+                        present += 1
                     if state[e, t, i] == BLOCKED:
                         f.parked_s[e, t, i] += interval_s
                         parked_time[t] += min(interval_s, f.parked_s[e, t, i])
+            s.present[e, t] = present
             load_if_blocked(c.mapping_kinds[t], state[e, t], s.load[e, t], f.load_if_blocked[e, t])
             busy_s = through[t] * work_ns * 1e-9
             energy += c.cores_per_instance[t] * (
