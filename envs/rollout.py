@@ -111,18 +111,18 @@ class Statistics:
         """Count one step of every episode."""
         chain = task.chain
         figures = {
-            "offered_pps": float(reading.offered_pps.mean()),
-            "dropped_pps": float(reading.dropped_pps.mean()),
-            "throughput_pps": float(reading.delivered_pps.mean()),
-            "core_usage": float(reading.core_usage(chain).sum(axis=-1).mean()),
-            "parked_cores": float(reading.parked_cores(chain).sum(axis=-1).mean()),
-            "launches": float(reading.launches.sum(axis=-1).mean()),
-            "reruns": float(reading.reruns.sum(axis=-1).mean()),
+            "offered_pps": reading.offered_pps,
+            "dropped_pps": reading.dropped_pps,
+            "throughput_pps": reading.delivered_pps,
+            "core_usage": reading.core_usage(chain),
+            "parked_cores": reading.parked_cores(chain),
+            "launches": reading.launches,
+            "reruns": reading.reruns,
         }
-        for name, term in terms.items():
-            figures[f"reward/{name}"] = float(term.sum(axis=-1).mean())
-        for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        figures |= {f"reward/{name}": term for name, term in terms.items()}
+        for name, values in figures.items():
+            mean = float(values.sum()) / len(values)
+            self._sums[name] = self._sums.get(name, 0.0) + mean
         self._steps += 1
 
     def take(self) -> dict[str, float]:

@@ -169,8 +169,7 @@ class Reading:
         if not isinstance(other, Reading):
             return NotImplemented
         return same_layout(self, other) and all(
-            np.array_equal(a, b)
-            for (_, a), (_, b) in zip(self.items(), other.items(), strict=True)
+            np.array_equal(a, b) for (_, a), (_, b) in zip(self.items(), other.items(), strict=True)
         )
 
     @property
@@ -206,7 +205,9 @@ class Reading:
         return self._count(BLOCKED)
 
     def _count(self, state: int) -> IntArray:
-        return np.asarray(np.count_nonzero(self.state == state, axis=-1), dtype=np.int64)
+        # A plain sum of bytes (a type has at most 128 slots): einsum's is the fastest of numpy's.
+        counts = np.einsum("...i->...", (self.state == state).view(np.uint8))
+        return np.asarray(counts, dtype=np.int64)
 
     @cached_property
     def type_arrived_pps(self) -> FloatArray:
@@ -228,11 +229,16 @@ class Reading:
         Its arrivals plus the losses upstream of it: chain-level information, since more instances
         upstream release the traffic that is lost there now.
         """
-        return np.asarray(
+        known: tuple[ServiceChain, FloatArray] | None = self.__dict__.get("_demand")
+        if known is not None and known[0] is chain:
+            return known[1]
+        demand = (
             self.type_arrived_pps
             + self.type_dropped_pps @ chain.upstream
             + self.shed_pps[..., None] * chain.through
         )
+        self.__dict__["_demand"] = (chain, demand)
+        return np.asarray(demand)
 
     def core_usage(self, chain: ServiceChain) -> FloatArray:
         """Cores of running, launching and draining instances, per NF type, [..., T]."""
