@@ -79,9 +79,9 @@ class TargetTracking(BasePolicy):
 
     batched: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = ("desires", "seen")
-    front: ClassVar[tuple[str, tuple[float, ...]]] = (
-        "target",
-        (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+    front: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
+        ("target", (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)),
+        ("window", (1, 5, 20, 60)),
     )
 
     desires: IntArray | None

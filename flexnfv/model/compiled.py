@@ -22,8 +22,14 @@ Advance = Callable[[kernel.Constants, kernel.State, kernel.Figures, Any, Any, bo
 @cache
 def compiled_advance() -> Advance:
     """`kernel.advance` as machine code, from numba's on-disk cache where that is up to date."""
-    advance: Advance = _compiled(kernel.advance, {})
+    advance: Advance = compiled(kernel.advance)
     return advance
+
+
+@cache
+def compiled(function: Callable[..., Any]) -> Any:
+    """A plain function on numpy arrays, and what it calls of FlexNFV's, as machine code."""
+    return _compiled(function, {})
 
 
 def _compiled(function: Any, done: dict[Any, Any]) -> Any:
