@@ -1,0 +1,138 @@
+"""`flexnfv bench`: compare policies on traces."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from flexnfv.errors import InputError
+from flexnfv.failures import INTERRUPTED
+
+
+def bench(
+    policies: tuple[str, ...] = ("static", "watermark", "target_tracking"),
+    *,
+    out: Path,
+    chain: str = "edge",
+    traces: tuple[str, ...] = ("test",),
+    seeds: int = 5,
+    backend: str = "model",
+    baseline: str = "watermark",
+    sweep: bool = True,
+    peak: str | None = None,
+    compress: float = 1.0,
+    segment: str | None = None,
+    ray: tuple[str, ...] | None = None,
+    json: bool = False,
+) -> int | None:
+    """Compare policies on traces: a table here, records and a report in a directory.
+
+    An interrupted run is continued by the same command.
+
+    Args:
+        policies: policies as [NAME=]SPEC: a registered name, name:key=value,key=value, the path of
+            a bundle, or a quoted pattern such as 'ppo=run/seed*/best.onnx' whose bundles are the
+            training seeds of one policy.
+        out: directory for records, report.html, overview.png and result.json.
+        chain: name of a shipped chain, or the path of a chain file (TOML).
+        traces: a split (train, validation, test), trace names, or paths of traces.
+        seeds: evaluation seeds per policy and trace.
+        backend: model, dpdk, or the name of an installed one.
+        baseline: the policy that the others are compared with; added if it is not among them.
+        sweep: run every heuristic over its own parameter too, for its front of cores against drops.
+        peak: packets/s that each trace's highest interval is scaled to, or "keep"; the chain's
+            peak_pps if not given.
+        compress: time compression of trace files: 60 turns a sample a minute into one a second.
+        segment: START:END, seconds of the compressed time to cut trace files to.
+        ray: run on Ray: without a value on this machine's cores, else on the cluster at that
+            address.
+        json: print the result as JSON, and nothing else, on standard output.
+    """
+    from flexnfv.evaluation import benchmark
+
+    address, cut = _ray(ray), _segment(segment)
+    begun = False
+
+    def started() -> None:
+        nonlocal begun
+        begun = True
+
+    try:
+        result = benchmark(
+            policies,
+            chain,
+            traces,
+            seeds,
+            baseline,
+            sweep,
+            out,
+            backend=backend,
+            peak=_peak(peak),
+            compress=compress,
+            segment=cut,
+            ray=address,
+            started=started,
+        )
+        for name, write in (
+            ("result.json", result.write_json),
+            ("report.html", result.write_report),
+            ("overview.png", result.write_overview),
+        ):
+            if not (out / name).exists():
+                write(out / name)
+    except KeyboardInterrupt:
+        if not begun:
+            raise
+        command = shlex.join(["flexnfv", *sys.argv[1:]])
+        print(f"flexnfv: interrupted; to carry on: {command}", file=sys.stderr)
+        return INTERRUPTED
+    if json:
+        print(result.to_json())
+        return None
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(result.table())
+    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+    return None
+
+
+def _peak(text: str | None) -> float | Literal["keep"] | None:
+    if text is None:
+        return None
+    if text == "keep":
+        return "keep"
+    return _number("--peak", text, 'packets/s (20e6) or "keep"')
+
+
+def _segment(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    start, mark, end = text.partition(":")
+    if not mark:
+        raise InputError(f"{text!r} is not START:END", where="--segment", fix="e.g. 0:1800")
+    fix = "give START:END in seconds"
+    return _number("--segment", start or "0", fix), _number("--segment", end, fix)
+
+
+def _number(option: str, text: str, fix: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no number", where=option, fix=fix) from None
+
+
+def _ray(values: Sequence[str] | None) -> str | None:
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise InputError(
+            f"takes one address, not {len(values)}", where="--ray", fix="give one or none"
+        )
+    return values[0] if values else "local"
+
+
+COMMAND = bench

@@ -1,0 +1,103 @@
+"""One policy on one backend through one trace, or through a batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from flexnfv.backend import Backend
+from flexnfv.chain import ServiceChain
+from flexnfv.evaluation.backends import BatchBackend
+from flexnfv.evaluation.contestants import start
+from flexnfv.evaluation.records import Episode, Recorder
+from flexnfv.policy import Policy
+from flexnfv.traces import Trace
+
+Tick = Callable[[int], None]
+"""Told how many intervals of how many episodes just passed, for progress."""
+
+
+def intervals(trace: Trace, chain: ServiceChain) -> int:
+    """Monitor intervals that a trace lasts on a chain.
+
+    Raises:
+        InputError: the trace is shorter than one interval.
+    """
+    return len(trace.rates(chain.interval_s))
+
+
+def run_episode(
+    policy: Policy, backend: Backend, trace: Trace, seed: int, tick: Tick | None = None
+) -> Episode:
+    """Every interval of a trace, the first with the chain's initial instances.
+
+    Raises:
+        InputError: what the backend refuses.
+        BackendError: the backend died.
+    """
+    chain = backend.chain
+    length = intervals(trace, chain)
+    recorder = Recorder(chain)
+    start(policy, chain, trace, seed)
+    reading = backend.reset(trace, seed)
+    recorder.add(reading, chain.initial_instances, float("nan"))
+    for _ in range(length - 1):
+        if backend.remaining == 0:
+            break
+        before = perf_counter()
+        targets = policy.decide(reading)
+        decision_s = perf_counter() - before
+        reading = backend.step(targets)
+        recorder.add(reading, targets, decision_s)
+        if tick is not None:
+            tick(1)
+    return recorder.episode(_facts(backend, trace, seed))
+
+
+def run_batch(
+    policy: Policy,
+    backend: BatchBackend,
+    chain: ServiceChain,
+    traces: Sequence[Trace],
+    seed: int,
+    tick: Tick | None = None,
+) -> list[Episode]:
+    """Several traces of one length under one seed at once; one episode per trace.
+
+    Args:
+        policy: one that is `batched` and has no foresight.
+        backend: of that many rows.
+        chain: of the backend.
+        traces: of equal length in intervals.
+        seed: of the policy and of every row.
+        tick: told of every interval.
+    """
+    length = intervals(traces[0], chain)
+    recorder = Recorder(chain)
+    policy.reset(chain, seed)
+    reading = backend.reset(traces, [seed] * len(traces))
+    recorder.add(reading, chain.initial_instances, float("nan"))
+    for _ in range(length - 1):
+        before = perf_counter()
+        targets = policy.decide(reading)
+        decision_s = (perf_counter() - before) / len(traces)
+        reading = backend.step(targets)
+        recorder.add(reading, targets, decision_s)
+        if tick is not None:
+            tick(len(traces))
+    return [
+        recorder.episode(_facts(backend, trace, seed), row=row) for row, trace in enumerate(traces)
+    ]
+
+
+def _facts(backend: Backend | BatchBackend, trace: Trace, seed: int) -> Mapping[str, Any]:
+    return {
+        "trace": trace.name,
+        "seed": seed,
+        "backend": asdict(backend.description),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,279 @@
+"""Per-interval records of one episode: what is kept, and the Parquet file that keeps it.
+
+One file holds one cell of the grid, one row per monitor interval, the first row being the
+interval that `reset` ran with the chain's initial instances. A column of the chain has its plain
+name; a column of an NF type is `TYPE.column` (`firewall.running`). Unit and meaning of each column
+stand in the file's own schema (field metadata `unit` and `doc`) and in `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.errors import InputError
+from flexnfv.files import new_file
+from flexnfv.reading import Reading
+
+Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the records.
+
+    Attributes:
+        per_type: one value per NF type instead of one for the chain.
+        of: its values from a reading, [..., T] or [...]; None where the caller gives them.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    unit: str
+    doc: str
+    per_type: bool
+    of: Callable[[Reading, ServiceChain], Array] | None
+
+
+def _chain(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.float64, unit, doc, False, of)
+
+
+def _rate(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.float64, unit, doc, True, of)
+
+
+def _count(name: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.int32, "", doc, True, of)
+
+
+COLUMNS: tuple[Column, ...] = (
+    _chain("time_s", "s", "end of the interval, since reset", lambda r, c: r.time_s),
+    _chain("interval_s", "s", "measured length of the interval", lambda r, c: r.interval_s),
+    _chain("offered_pps", "1/s", "offered to the chain", lambda r, c: r.offered_pps),
+    _chain("delivered_pps", "1/s", "left the chain", lambda r, c: r.delivered_pps),
+    _chain("dropped_pps", "1/s", "lost, all causes", lambda r, c: r.dropped_pps),
+    _chain("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
+    _chain("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
+    _chain(
+        "cores",
+        "cores",
+        "held by running, launching and draining instances, at the interval's end",
+        lambda r, c: r.core_usage(c).sum(axis=-1),
+    ),
+    _chain(
+        "parked_cores",
+        "cores",
+        "held by parked instances, at the interval's end",
+        lambda r, c: r.parked_cores(c).sum(axis=-1),
+    ),
+    Column(
+        "decision_s",
+        np.float64,
+        "s",
+        "time of the decision that set this interval's targets; NaN in the first row; in a batched "
+        "run the batch's time divided by its size",
+        False,
+        None,
+    ),
+    _rate("offered_pps", "1/s", "offered to the NF type", lambda r, c: r.type_arrived_pps),
+    _rate(
+        "delivered_pps",
+        "1/s",
+        "processed by the NF type's instances",
+        lambda r, c: r.served_pps.sum(axis=-1),
+    ),
+    _rate("dropped_pps", "1/s", "lost at the NF type", lambda r, c: r.type_dropped_pps),
+    _rate(
+        "demand_pps",
+        "1/s",
+        "what the type would be offered if nothing upstream were lost",
+        lambda r, c: r.demand_pps(c),
+    ),
+    _rate(
+        "capacity_pps",
+        "1/s",
+        "loss-free rate of the instances that run at the interval's end",
+        lambda r, c: r.running * c.capacity_pps,
+    ),
+    _rate(
+        "queue",
+        "packets",
+        "in the instances' rings, at the interval's end",
+        lambda r, c: r.queue.sum(axis=-1),
+    ),
+    _rate(
+        "queue_peak",
+        "packets",
+        "longest ring of any instance",
+        lambda r, c: r.queue_peak.max(axis=-1),
+    ),
+    _rate(
+        "flows_moved",
+        "",
+        "share of flows whose instance changed, summed over the changes",
+        lambda r, c: r.flows_moved,
+    ),
+    _count("running", "running instances", lambda r, c: r.running),
+    _count("launching", "launching instances", lambda r, c: r.launching),
+    _count("draining", "draining instances", lambda r, c: r.draining),
+    _count("blocked", "parked instances", lambda r, c: r.blocked),
+    Column(
+        "targets",
+        np.int32,
+        "",
+        "targets that this interval ran under; the chain's initial instances in the first row",
+        True,
+        None,
+    ),
+    _count("launches", "launches begun for this interval", lambda r, c: r.launches),
+    _count("reruns", "reruns commanded for this interval", lambda r, c: r.reruns),
+    _count("blocks", "blocks commanded for this interval", lambda r, c: r.blocks),
+    _count("stops", "parked instances stopped for this interval", lambda r, c: r.stops),
+    _count("deaths", "instances that died within the interval", lambda r, c: r.deaths),
+    _count("clipped", "wanted instances that limits or budget refused", lambda r, c: r.clipped),
+)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """The records of one cell.
+
+    Attributes:
+        nf_names: the NF types, T.
+        chain: columns of the chain by name, [N] each.
+        types: columns of the NF types by name, [N, T] each.
+        facts: what the file says of the cell (policy, trace, seed, revision ...).
+    """
+
+    nf_names: tuple[str, ...]
+    chain: Mapping[str, Array]
+    types: Mapping[str, Array]
+    facts: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.chain["time_s"])
+
+
+class Recorder:
+    """Collects readings, single ones or batches, and cuts them into episodes."""
+
+    def __init__(self, chain: ServiceChain) -> None:
+        self._chain = chain
+        self._rows: dict[tuple[bool, str], list[Array]] = {
+            (column.per_type, column.name): [] for column in COLUMNS
+        }
+
+    def add(self, reading: Reading, targets: Array, decision_s: float) -> None:
+        """Keep one interval: its reading, the targets it ran under, the time of their decision.
+
+        Args:
+            reading: of batch shape [...].
+            targets: [..., T] or [T].
+            decision_s: seconds; NaN where nothing was decided.
+        """
+        batch = reading.batch
+        for column in COLUMNS:
+            if column.of is not None:
+                # A backend may reuse its buffers, and some of these are views.
+                value = np.array(column.of(reading, self._chain), dtype=column.dtype)
+            elif column.per_type:
+                value = np.broadcast_to(targets, (*batch, self._chain.types)).astype(column.dtype)
+            else:
+                value = np.full(batch, decision_s, dtype=column.dtype)
+            self._rows[column.per_type, column.name].append(value)
+
+    def episode(
+        self, facts: Mapping[str, Any], *, row: int | None = None, length: int | None = None
+    ) -> Episode:
+        """What was kept, as an episode.
+
+        Args:
+            facts: see `Episode`.
+            row: which row of the batch; None for single readings.
+            length: intervals to keep; None for all.
+        """
+
+        def column(rows: list[Array]) -> Array:
+            kept = rows[:length]
+            return np.stack(kept if row is None else [values[row] for values in kept])
+
+        stacked = {key: column(rows) for key, rows in self._rows.items()}
+        return Episode(
+            nf_names=self._chain.nf_names,
+            chain={name: values for (per_type, name), values in stacked.items() if not per_type},
+            types={name: values for (per_type, name), values in stacked.items() if per_type},
+            facts=dict(facts),
+        )
+
+
+def write_episode(episode: Episode, path: Path) -> None:
+    """Write an episode as Parquet, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    fields, arrays = [], []
+    for column in COLUMNS:
+        notes = {"unit": column.unit, "doc": column.doc}
+        if not column.per_type:
+            arrays.append(pa.array(episode.chain[column.name]))
+            fields.append(pa.field(column.name, arrays[-1].type, metadata=notes))
+            continue
+        for t, nf in enumerate(episode.nf_names):
+            arrays.append(pa.array(np.ascontiguousarray(episode.types[column.name][:, t])))
+            fields.append(pa.field(f"{nf}.{column.name}", arrays[-1].type, metadata=notes))
+    schema = pa.schema(
+        fields,
+        metadata={
+            "flexnfv": json.dumps(dict(episode.facts)),
+            "nf_types": json.dumps(list(episode.nf_names)),
+        },
+    )
+    with new_file(path) as temporary:
+        parquet.write_table(pa.table(arrays, schema=schema), temporary, compression="zstd")
+
+
+def read_episode(path: Path) -> Episode:
+    """Read what `write_episode` wrote.
+
+    Raises:
+        InputError: the file is damaged or not one of ours.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # Not `read_table`: that one would take folder names for partition columns.
+        table = parquet.ParquetFile(path).read()
+        notes = table.schema.metadata or {}
+        names = tuple(json.loads(notes[b"nf_types"]))
+        facts = json.loads(notes[b"flexnfv"])
+        data = {name: table[name].to_numpy() for name in table.column_names}
+        return Episode(
+            nf_names=names,
+            chain={c.name: data[c.name] for c in COLUMNS if not c.per_type},
+            types={
+                c.name: np.stack([data[f"{nf}.{c.name}"] for nf in names], axis=-1)
+                for c in COLUMNS
+                if c.per_type
+            },
+            facts=facts,
+        )
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise InputError(
+            f"is not a record of ours or is damaged ({error})",
+            where=str(path),
+            fix="remove it and run the same command again",
+        ) from error

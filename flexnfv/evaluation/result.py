@@ -1,0 +1,340 @@
+"""What a grid shows: figures with intervals, differences to the baseline, fronts, warnings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.evaluation.contestants import Contestant
+from flexnfv.evaluation.fronts import Front, Placement, Point, place
+from flexnfv.evaluation.grid import MANIFEST, Cell, Grid
+from flexnfv.evaluation.metrics import FIGURES, Sums, figures, p95
+from flexnfv.evaluation.records import Episode, read_episode
+from flexnfv.evaluation.statistics import (
+    LEVEL,
+    MARGIN,
+    RESAMPLES,
+    Difference,
+    Draws,
+    Interval,
+    Sample,
+    difference,
+    non_inferior,
+)
+from flexnfv.files import new_file
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FEW_SEEDS: Final = 5
+CLAIM_SEEDS: Final = 10
+"""Training seeds that a claim about a learned policy rests on."""
+COMPARED: Final = ("drop_rate", "core_usage", "cost", "throughput_pps", "launches_per_min")
+"""Figures whose differences to the baseline are reported."""
+
+
+class Result:
+    """A finished grid.
+
+    Args:
+        grid: what was run.
+        out: its directory.
+        measured: the sums of every cell.
+        scratch: keeps a temporary `out` alive as long as the result.
+    """
+
+    def __init__(
+        self, grid: Grid, out: Path, measured: Mapping[Cell, Sums], scratch: object = None
+    ) -> None:
+        self.grid = grid
+        self.out = out
+        self._measured = measured
+        self._scratch = scratch
+
+    # --- the figures -----------------------------------------------------------------------
+
+    @cached_property
+    def named(self) -> tuple[Contestant, ...]:
+        """Contestants that are not points of a sweep."""
+        return tuple(one for one in self.grid.contestants if not one.heuristic)
+
+    @cached_property
+    def samples(self) -> dict[str, Sample]:
+        """Every contestant's sums, swept settings included, under shared resamples."""
+        sizes = [self._measured[self._cell(trace=i)].segments.shape[0] for i in self._traces]
+        strata = np.repeat(list(self._traces), sizes)
+        draws = Draws(strata, len(self.grid.seeds))
+        return {one.name: Sample(one.name, self._sums(one), draws) for one in self.grid.contestants}
+
+    @cached_property
+    def intervals(self) -> dict[str, dict[str, Interval]]:
+        """Every figure of every named contestant with its 95 % interval."""
+        return {
+            one.name: {figure: self.samples[one.name].interval(figure) for figure in FIGURES}
+            for one in self.named
+        }
+
+    @cached_property
+    def differences(self) -> dict[str, dict[str, Difference]]:
+        """Named contestants less the baseline, paired, for the figures of `COMPARED`."""
+        baseline = self.samples[self.grid.baseline]
+        return {
+            one.name: {
+                figure: difference(self.samples[one.name], baseline, figure) for figure in COMPARED
+            }
+            for one in self.named
+            if one.name != self.grid.baseline
+        }
+
+    def no_more_drops(self, name: str) -> bool:
+        """Whether a contestant's drops are not inferior to the baseline's (see `MARGIN`)."""
+        return non_inferior(self.differences[name]["drop_rate"])
+
+    @cached_property
+    def reaction_p95(self) -> dict[str, float]:
+        """95th percentile of the reaction time of every named contestant, seconds."""
+        return {
+            one.name: p95(
+                [
+                    self._measured[Cell(spec, trace.name, seed)].reactions_s
+                    for spec in one.members
+                    for seed in self.grid.seeds
+                    for trace in self.grid.traces
+                ]
+            )
+            for one in self.named
+        }
+
+    @cached_property
+    def per_trace(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Figures by contestant and trace, pooled over members and seeds."""
+        return {
+            one.name: {
+                trace.name: figures(
+                    np.stack(
+                        [
+                            self._measured[Cell(spec, trace.name, seed)].segments
+                            for spec in one.members
+                            for seed in self.grid.seeds
+                        ]
+                    )
+                )
+                for trace in self.grid.traces
+            }
+            for one in self.named
+        }
+
+    @cached_property
+    def _swept(self) -> dict[str, list[Contestant]]:
+        swept: dict[str, list[Contestant]] = {}
+        for one in self.grid.contestants:
+            if one.heuristic:
+                swept.setdefault(one.heuristic, []).append(one)
+        return swept
+
+    @cached_property
+    def fronts(self) -> dict[str, Front]:
+        """The front of every swept heuristic, and of the clairvoyant bound."""
+        return {
+            heuristic: Front.of(
+                heuristic,
+                [
+                    Point(
+                        one.setting,
+                        self.samples[one.name].estimate("core_usage"),
+                        self.samples[one.name].estimate("drop_rate"),
+                    )
+                    for one in settings
+                ],
+            )
+            for heuristic, settings in self._swept.items()
+        }
+
+    @cached_property
+    def placements(self) -> dict[str, dict[str, Placement]]:
+        """Where each named contestant lies relative to the fronts of more than one setting."""
+        return {
+            one.name: {
+                heuristic: place(self.samples[one.name], [self.samples[s.name] for s in settings])
+                for heuristic, settings in self._swept.items()
+                if len(settings) > 1
+            }
+            for one in self.named
+        }
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before believing the figures."""
+        found = []
+        for one in self.named:
+            count = len(one.members)
+            if one.members[0].endswith(".onnx") and count < CLAIM_SEEDS:
+                few = "fewer than 5" if count < FEW_SEEDS else f"a claim takes {CLAIM_SEEDS}"
+                plural = "seed" if count == 1 else "seeds"
+                found.append(f"{one.name} was trained with {count} {plural}: {few}")
+        if len(self.grid.seeds) < FEW_SEEDS:
+            found.append(f"{len(self.grid.seeds)} evaluation seeds: fewer than {FEW_SEEDS}")
+        sizes = {name: len(settings) for name, settings in self._swept.items() if len(settings) > 1}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            found.append(f"heuristics were swept over unequal numbers of settings: {listed}")
+        for key, what in (("revision", "source revisions"), ("backend", "backend descriptions")):
+            seen = {json.dumps(facts.get(key)) for facts in self._facts}
+            if len(seen) > 1:
+                found.append(f"records come from {len(seen)} {what}")
+        if any(str(facts.get("revision", "")).endswith("+") for facts in self._facts):
+            found.append("the source had uncommitted changes")
+        backend = self.backend
+        if backend["scale"] != 1:
+            found.append(f"rates ran at {backend['scale']:g} of the chain's, and are scaled back")
+        return tuple(found)
+
+    @cached_property
+    def _facts(self) -> list[Mapping[str, Any]]:
+        """Facts of one record per member: enough to see what made them."""
+        return [self.episode(spec, 0).facts for spec in self.grid.specs]
+
+    @cached_property
+    def backend(self) -> dict[str, Any]:
+        """Description of the backend that ran it: name, scale, pacing, machine."""
+        return dict(self._facts[0]["backend"])
+
+    @cached_property
+    def made(self) -> dict[str, str]:
+        """What made the grid: revision, machine, versions."""
+        content = json.loads((self.out / MANIFEST).read_text(encoding="utf-8"))
+        return dict(content["made"])
+
+    def episode(self, spec: str, trace: int, seed: int | None = None) -> Episode:
+        """A cell's records; the first seed unless told otherwise."""
+        chosen = self.grid.seeds[0] if seed is None else seed
+        cell = Cell(spec, self.grid.traces[trace].name, chosen)
+        return read_episode(self.out / self.grid.file(cell))
+
+    @property
+    def _traces(self) -> range:
+        return range(len(self.grid.traces))
+
+    def _cell(self, *, trace: int) -> Cell:
+        return Cell(self.grid.specs[0], self.grid.traces[trace].name, self.grid.seeds[0])
+
+    def _sums(self, one: Contestant) -> npt.NDArray[np.float64]:
+        """[M, S, G, Q]."""
+        return np.stack(
+            [
+                np.stack(
+                    [
+                        np.concatenate(
+                            [
+                                self._measured[Cell(spec, trace.name, seed)].segments
+                                for trace in self.grid.traces
+                            ]
+                        )
+                        for seed in self.grid.seeds
+                    ]
+                )
+                for spec in one.members
+            ]
+        )
+
+    # --- what it looks like ----------------------------------------------------------------
+
+    def table(self) -> RenderableType:
+        """The comparison as rich tables."""
+        from flexnfv.evaluation.tables import tables
+
+        return tables(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything above in plain values; figures in SI units, None for what is undefined."""
+        found = {
+            "format": 1,
+            "grid": self.grid.identity(),
+            "made": self.made,
+            "backend": self.backend,
+            "statistics": {"resamples": RESAMPLES, "level": LEVEL, "drop_margin": MARGIN},
+            "policies": [
+                {
+                    "name": one.name,
+                    "members": list(one.members),
+                    "figures": {
+                        figure: vars(interval)
+                        for figure, interval in self.intervals[one.name].items()
+                    },
+                    "reaction_p95_s": self.reaction_p95[one.name],
+                    "to_baseline": None
+                    if one.name == self.grid.baseline
+                    else {
+                        "no_more_drops": self.no_more_drops(one.name),
+                        **{
+                            figure: {
+                                "absolute": vars(found.absolute),
+                                "relative": vars(found.relative),
+                            }
+                            for figure, found in self.differences[one.name].items()
+                        },
+                    },
+                    "to_fronts": {
+                        heuristic: {**vars(at), "saved": vars(at.saved)}
+                        for heuristic, at in self.placements[one.name].items()
+                    },
+                    "per_trace": self.per_trace[one.name],
+                }
+                for one in self.named
+            ],
+            "fronts": [
+                {
+                    "policy": front.policy,
+                    "points": [
+                        {**vars(point), "setting": dict(point.setting)} for point in front.points
+                    ],
+                    "best": list(front.best),
+                }
+                for front in self.fronts.values()
+            ],
+            "warnings": list(self.warnings),
+        }
+        return dict(_plain(found))
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def write_json(self, path: Path) -> None:
+        """Write `to_json` to a new file."""
+        with new_file(path) as temporary:
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+
+    def write_report(self, path: Path) -> None:
+        """Write the report: one HTML file that needs no network."""
+        from flexnfv.evaluation.report import html
+
+        with new_file(path) as temporary:
+            temporary.write_text(html(self), encoding="utf-8")
+
+    def write_overview(self, path: Path) -> None:
+        """Write a picture (PNG) of the fronts and of one trace."""
+        from flexnfv.evaluation.overview import draw
+
+        with new_file(path) as temporary:
+            draw(self, temporary)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: undefined figures become null."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
