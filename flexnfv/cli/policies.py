@@ -1,0 +1,162 @@
+"""Scaling policies: list them, show what one takes, look into a bundle."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from flexnfv.chain import load_chain
+from flexnfv.policy import registered
+from flexnfv.suggest import known
+
+
+def list_policies(*, json: bool = False) -> None:
+    """List the registered policies, FlexNFV's own and those of installed packages.
+
+    Args:
+        json: print JSON instead of a table.
+    """
+    rows = [
+        {
+            "name": name,
+            "package": point.dist.name if point.dist else "",
+            "summary": _summary(point.load()),
+        }
+        for name, point in registered().items()
+    ]
+    if json:
+        _print_json(rows)
+        return
+    table = Table("name", "package", "what it does", box=None, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(*row.values())
+    _console().print(table)
+
+
+def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
+    """Show what a policy does, its parameters with their defaults, and what is swept for its front.
+
+    Args:
+        name: of a registered policy.
+        json: print JSON instead of a table.
+    """
+    factory = registered()[known(name, registered(), kind="policy")].load()
+    described = _argument_docs(inspect.getdoc(factory) or "")
+    parameters = [
+        {
+            "name": parameter.name,
+            "default": "required" if parameter.default is parameter.empty else parameter.default,
+            "meaning": described.get(parameter.name, ""),
+        }
+        for parameter in inspect.signature(factory).parameters.values()
+    ]
+    front = getattr(factory, "front", ())
+    axes = (front,) if front and isinstance(front[0], str) else front
+    if json:
+        _print_json(
+            {
+                "name": name,
+                "summary": _summary(factory),
+                "parameters": parameters,
+                "front": {axis: list(values) for axis, values in axes},
+            }
+        )
+        return
+    console = _console()
+    console.print(f"[bold]{name}[/bold]: {_summary(factory)}")
+    if not parameters:
+        console.print("  takes no parameters")
+        return
+    table = Table("parameter", "default", "meaning", box=None, padding=(0, 1, 0, 0))
+    for row in parameters:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+    for axis, values in axes:
+        console.print(f"swept for its front: {axis} = {', '.join(f'{v:g}' for v in values)}")
+    for example in parameters:
+        if example["default"] not in (None, "required"):
+            console.print(f"as a spec: {name}:{example['name']}={example['default']}")
+            break
+
+
+def inspect_bundle(
+    bundle: tyro.conf.Positional[Path], *, chain: str | None = None, json: bool = False
+) -> None:
+    """Check a bundle and show what it says of itself; nothing of it is executed but its network.
+
+    Args:
+        bundle: path of a bundle (one ONNX file).
+        chain: also tell whether it fits this chain (shipped name or path); exit code 2 if not.
+        json: print JSON instead of a table.
+    """
+    from flexnfv.policies.bundle import read_bundle, refuse_other_chain
+
+    metadata, _ = read_bundle(bundle)
+    if chain is not None:
+        refuse_other_chain(metadata, load_chain(chain), str(bundle))
+    told = metadata.model_dump(mode="json")
+    if json:
+        _print_json(told)
+        return
+    console = _console()
+    console.print(f"[bold]{metadata.name}[/bold]: format {metadata.format}, {bundle}")
+    rows: dict[str, str] = {
+        "rows of": f"{len(metadata.observation)} features -> {len(metadata.offsets)} offsets "
+        f"from the need, {metadata.offsets[0]:+d} .. {metadata.offsets[-1]:+d}",
+        "preference": f"{metadata.preference:g}"
+        + (" (trained {:g} to {:g})".format(*metadata.preferences) if metadata.preferences else ""),
+    }
+    for shape in metadata.chains:
+        order = " and ".join(" → ".join(path) for path in shape.functions)
+        rows[f"chain {shape.name}"] = (
+            f"{order}, every {shape.interval_s:g} s, {'/'.join(dict.fromkeys(shape.mappings))}, "
+            f"calibration {shape.calibration}, digest {shape.digest[:12]}"
+        )
+    rows |= {f"{split} traces": ", ".join(names) for split, names in metadata.traces.items()}
+    rows["seeds"] = ", ".join(map(str, metadata.seeds)) or "-"
+    rows["git revision"] = metadata.git_revision or "-"
+    rows |= {f"score {name}": f"{value:g}" for name, value in metadata.scores.items()}
+    rows |= {f"training {key}": _short(value) for key, value in metadata.training.items()}
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+    if chain is not None:
+        console.print(f"it fits chain {chain}")
+
+
+def _summary(factory: object) -> str:
+    return (inspect.getdoc(factory) or "").strip().split("\n", maxsplit=1)[0]
+
+
+def _argument_docs(doc: str) -> dict[str, str]:
+    """What a docstring's `Args:` section says of each argument, as one line each."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.MULTILINE | re.DOTALL)
+    if section is None:
+        return {}
+    entries = re.findall(
+        r"^    (\w+): (.*?)(?=^    \w+: |\Z)", section[1], re.MULTILINE | re.DOTALL
+    )
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+COMMAND = {"list": list_policies, "show": show, "inspect": inspect_bundle}
