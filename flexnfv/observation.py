@@ -122,6 +122,7 @@ class ObservationEncoder:
         self.slow = np.zeros((5, *batch, chain.types))
         self.drops = np.zeros((3, *batch, chain.types))
         self.age = np.zeros(batch, dtype=np.int64)
+        self._features_last = (*range(1, len(batch) + 2), 0)
         up, down = _neighbours(chain)
         self._from_up, self._from_down = up.T.copy(), down.T.copy()
         latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
@@ -196,8 +197,9 @@ class ObservationEncoder:
         columns[42:45] = near @ self._from_down
         columns[45:50] = self._constants
         columns[PREFERENCE] = (np.log10(np.asarray(preference, dtype=np.float64)) / 3.0)[..., None]
-        out = np.empty((*need.shape, len(self.names)), dtype=np.float32)
-        return np.clip(np.moveaxis(columns, 0, -1), -BOUND, BOUND, out=out)
+        np.maximum(columns, -BOUND, out=columns)
+        np.minimum(columns, BOUND, out=columns)
+        return np.ascontiguousarray(columns.transpose(self._features_last))
 
     def _remember(
         self, log_need: FloatArray, lost: FloatArray, rows: Any

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING
+from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, InstanceState
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -187,27 +187,30 @@ class Reading:
     @cached_property
     def running(self) -> IntArray:
         """Running instances, [..., T]."""
-        return self._count(RUNNING)
+        return np.asarray(self._counts[RUNNING])
 
     @cached_property
     def launching(self) -> IntArray:
         """Launching instances, [..., T]."""
-        return self._count(LAUNCHING)
+        return np.asarray(self._counts[LAUNCHING])
 
     @cached_property
     def draining(self) -> IntArray:
         """Blocked instances that still drain, [..., T]."""
-        return self._count(DRAINING)
+        return np.asarray(self._counts[DRAINING])
 
     @cached_property
     def blocked(self) -> IntArray:
         """Parked instances (blocked and drained), [..., T]."""
-        return self._count(BLOCKED)
+        return np.asarray(self._counts[BLOCKED])
 
-    def _count(self, state: int) -> IntArray:
-        # A plain sum of bytes (a type has at most 128 slots): einsum's is the fastest of numpy's.
-        counts = np.einsum("...i->...", (self.state == state).view(np.uint8))
-        return np.asarray(counts, dtype=np.int64)
+    @cached_property
+    def _counts(self) -> IntArray:
+        """Instances in each state, [states, ..., T]."""
+        states = np.arange(len(InstanceState), dtype=np.int8)
+        matches = self.state == states.reshape(-1, *(1,) * self.state.ndim)
+        # A sum of bytes (a type has at most 128 slots): einsum's is the fastest of numpy's.
+        return np.asarray(np.einsum("...i->...", matches.view(np.uint8)), dtype=np.int64)
 
     @cached_property
     def type_arrived_pps(self) -> FloatArray:
