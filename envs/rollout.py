@@ -59,16 +59,35 @@ class Rollout:
             return
         task = self.task
         rates = task.traces.sample_batch(self.rng, rows.size, task.episode)
-        self.left[rows] = task.episode - 1
+        left = np.full(rows.size, task.episode - 1)
         if stagger:
-            self.left[rows] = self.rng.integers(1, task.episode, rows.size)
-        self.mean_pps[rows] = np.maximum(rates.mean(axis=1), 1e-9)
-        self.preference[rows] = task.draw_preference(self.rng, rows.size)
+            left = self.rng.integers(1, task.episode, rows.size)
+        preference = task.draw_preference(self.rng, rows.size)
         seeds = self.rng.integers(1 << 63, size=rows.size, dtype=np.uint64)
+        self.begin(rows, rates, preference, seeds, left)
+
+    def begin(
+        self,
+        rows: IntArray,
+        rates: FloatArray,
+        preference: FloatArray,
+        seeds: npt.NDArray[np.uint64],
+        left: IntArray | None = None,
+    ) -> None:
+        """Start given episodes: what `reset` does with those that it draws.
+
+        Args:
+            rows: which chains, [n].
+            rates: offered packets/s of every interval, [n, intervals].
+            preference: cost of losing one interval's mean traffic, in core intervals, [n].
+            seeds: of the model's randomness, [n].
+            left: steps until each episode ends, [n]; None: as many as `rates` allow.
+        """
+        self.left[rows] = rates.shape[1] - 1 if left is None else left
+        self.mean_pps[rows] = np.maximum(rates.mean(axis=1), 1e-9)
+        self.preference[rows] = preference
         self.reading = self.model.reset_envs(rows, rates, seeds)
-        mask = np.zeros(self.batch, dtype=np.bool_)
-        mask[rows] = True
-        self.encoder.reset(mask)
+        self.encoder.reset(rows)
         self.observation[rows] = self.encoder.encode(
             self.reading[rows], self.preference[rows], rows
         )

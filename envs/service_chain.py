@@ -32,7 +32,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     | action | per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8; with `action_mode="targets"` the number of instances less one | [T] int64 |
     | reward | minus cores, parked cores at their weight, and preference x lost share of the mean traffic, summed over the types | float |
     | terminated | never: scaling has no end | bool |
-    | truncated | the trace segment is over, or the backend died (`info["reason"]`) | bool |
+    | truncated | the trace segment is over, or the backend died (`info["reason"]`); the next reset starts it anew | bool |
     | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `preference`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores` | dict |
 
     Args:
@@ -89,6 +89,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             if isinstance(backend, str)
             else backend
         )
+        self._made_from = (backend, backend_options or {}) if isinstance(backend, str) else None
+        self._backend_died = False
         self._encoder = ObservationEncoder(self.task.chain)
         self._reading: Reading | None = None
         self._history: list[Reading] = []
@@ -117,6 +119,10 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             )
         if trace is None:
             trace = self.task.traces.sample(self.np_random, self.task.episode)
+        if self._backend_died and self._made_from is not None:
+            name, backend_options = self._made_from
+            self.backend = make_backend(name, self.task.chain, **backend_options)
+        self._backend_died = False
         self._trace = trace
         self._mean_pps = max(trace.mean_pps, 1e-9)
         self._encoder.reset()
@@ -136,6 +142,9 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             info = self._info(self._reading) | {"targets": targets, "reason": str(error)}
             observation = self._observe(self._reading)
             self._reading = None
+            self._backend_died = True
+            if self._made_from is not None:
+                self.backend.close()
             return observation, 0.0, False, True, info
         self._reading = reading
         self._remember(reading)
@@ -181,7 +190,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     def _info(self, reading: Reading) -> dict[str, Any]:
         chain = self.task.chain
         return {
-            "action_mask": self.task.mask(reading),
+            "action_mask": np.array(self.task.mask(reading)),
             "reading": reading.copy(),
             "trace": self._trace.name if self._trace is not None else "",
             "preference": self._preference,

@@ -26,10 +26,11 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
 
     Spaces, rewards and options are those of `ServiceChainEnv`; arrays have a leading [num_envs].
     Auto-reset is Gymnasium 1's next-step mode: the step after an episode's end ignores its action,
-    resets it, and returns reward 0. The info holds `action_mask` [num_envs, T, A].
+    resets it, and returns reward 0. The info holds `action_mask` [num_envs, T, A], and
+    `preference`, `drop_rate`, `throughput_pps`, `core_usage` and `parked_cores` [num_envs].
 
     Raises:
-        InputError: as `ServiceChainEnv`, and for another backend than the model.
+        InputError: as `ServiceChainEnv`, and for another backend than the model or a `render_mode`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as Gymnasium declares it
@@ -51,10 +52,15 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
                 where="environment",
                 fix="use gymnasium.make, or backend='model'",
             )
+        if render_mode is not None:
+            raise InputError(
+                f"render_mode is {render_mode!r}, but a batch draws no pictures",
+                where="vector environment",
+                fix="use gymnasium.make to render",
+            )
         if num_envs < 1:
             raise InputError(f"num_envs is {num_envs}", where="environment", fix="use at least 1")
         self.num_envs = num_envs
-        self.render_mode = render_mode
         self.task = Task.build(chain, traces, **options)
         self.rollout = Rollout(self.task, num_envs, **(backend_options or {}))
         self.single_observation_space, self.single_action_space = self.task.chain_spaces()
@@ -68,7 +74,17 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start every episode anew; a list of seeds counts by its first."""
+        """Start every episode anew; a list of seeds counts by its first.
+
+        Raises:
+            InputError: any option: a batch draws its traces and preferences.
+        """
+        if options:
+            raise InputError(
+                f"unknown reset option {next(iter(options))!r}",
+                where="vector environment",
+                fix="use gymnasium.make for a given trace or preference",
+            )
         first = seed[0] if isinstance(seed, list) else seed
         super().reset(seed=first)
         if first is not None or not hasattr(self.rollout, "reading"):
@@ -99,5 +115,14 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         return self.rollout.observation.reshape(self.num_envs, -1).copy()
 
     def _info(self) -> dict[str, Any]:
-        mask = np.array(self.task.mask(self.rollout.reading))
-        return {"action_mask": mask, "_action_mask": np.ones(self.num_envs, dtype=np.bool_)}
+        chain, reading = self.task.chain, self.rollout.reading
+        figures = {
+            "action_mask": np.array(self.task.mask(reading)),
+            "preference": self.rollout.preference.copy(),
+            "drop_rate": reading.drop_rate,
+            "throughput_pps": reading.delivered_pps.copy(),
+            "core_usage": reading.core_usage(chain).sum(axis=-1),
+            "parked_cores": reading.parked_cores(chain).sum(axis=-1),
+        }
+        present = np.ones(self.num_envs, dtype=np.bool_)
+        return figures | {f"_{name}": present for name in figures}

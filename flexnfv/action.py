@@ -19,7 +19,7 @@ learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps 
 
 def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:
     """Instances that would carry the last interval's demand at 100 % utilisation, [..., T]."""
-    return np.asarray(np.ceil(reading.demand_pps(chain) / chain.capacity_pps), dtype=np.int64)
+    return np.ceil(reading.demand_pps(chain) / chain.capacity_pps).astype(np.int64)
 
 
 def decode_offsets(
@@ -30,7 +30,10 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    return np.asarray(np.clip(need + OFFSETS[action], chain.min_instances, chain.max_instances))
+    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # negative ones wrap to huge
+        raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
+    targets = need + OFFSETS[action]
+    return np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances)
 
 
 def decode_targets(action: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.int64]:

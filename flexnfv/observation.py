@@ -133,8 +133,8 @@ class ObservationEncoder:
         constants[4] = chain.mapping_kinds == EVEN
         self._constants = constants.reshape(5, *(1 for _ in batch), chain.types)
 
-    def reset(self, which: npt.NDArray[np.bool_] | None = None) -> None:
-        """Forget the past, of all chains or of those that `which` marks."""
+    def reset(self, which: npt.NDArray[np.bool_ | np.int64] | None = None) -> None:
+        """Forget the past, of all chains or of those that `which` marks or lists."""
         self.age[... if which is None else which] = 0
 
     def encode(
