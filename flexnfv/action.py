@@ -19,7 +19,7 @@ learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps 
 
 def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:
     """Instances that would carry the last interval's demand at 100 % utilisation, [..., T]."""
-    return np.ceil(reading.demand_pps(chain) / chain.capacity_pps).astype(np.int64)
+    return np.asarray(np.ceil(reading.demand_pps(chain) / chain.capacity_pps), dtype=np.int64)
 
 
 def decode_offsets(
