@@ -1,0 +1,1 @@
+"""Training: `python train/ppo.py` and the machinery behind its names."""

@@ -1,0 +1,352 @@
+"""Train a scaling policy with PPO, compare it with the paper's law, and keep it as a bundle.
+
+    python train/ppo.py                       the defaults: some minutes on two cores
+    python train/ppo.py --quick               a minute's run, to see that everything works
+    python train/ppo.py --seeds 5             five training seeds side by side, through Ray
+    python train/ppo.py --resume runs/edge-1  go on with an interrupted run
+
+The recipe, top to bottom: one row of observation per NF type (`RowVecEnv`), so that unmodified PPO
+learns one network for chains of any length; an actor that adds instances one by one
+(`OrdinalPolicy`); a warm start on what the next interval uses; PPO on the true costs, for every
+preference between cores and drops at once; validation on held-out traces; and at the end the
+preference that loses no more than the law does, the bundle, and the comparison on the test split.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.errors import InputError
+from flexnfv.failures import run_program
+from flexnfv.policy import make_policy
+from flexnfv.traces import TraceSet, as_trace_set
+from flexnfv.train.run import Run, next_free
+
+
+@dataclass(frozen=True)
+class Args:
+    """Arguments of a training run; the defaults are those of the search that docs/training.md
+    describes."""
+
+    chain: str = "edge"
+    """Service chain: a shipped name or the path of a TOML file."""
+    traces: tuple[str, ...] = ("train",)
+    """Training traffic: a split's name, or trace names and paths."""
+    validation: tuple[str, ...] = ("validation",)
+    """Held-out traffic that chooses which policy and which preference are kept."""
+    test: tuple[str, ...] = ("test",)
+    """Traffic of the comparison at the end; the policy never sees it before."""
+    out: Path | None = None
+    """Directory of the run; by default runs/CHAIN-N."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Go on with this run, with the arguments that it was begun with."""
+    init_from: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Start from the network of this run (or bundle) instead of the warm start."""
+    seed: int = 1
+    """Training seed; with --seeds the first of them."""
+    seeds: int = 1
+    """Training seeds to run side by side, through Ray."""
+    quick: bool = False
+    """A minute's run: everything happens, little is learnt."""
+    rows: int = 6_000_000
+    """Rows of experience: one NF type for one interval each."""
+    chains: int = 512
+    """Chains stepped together."""
+    steps: int = 32
+    """Intervals between two updates."""
+    episode: int = 256
+    """Intervals per training episode."""
+    preferences: tuple[float, float] = (10.0, 30_000.0)
+    """Lowest and highest cost of losing one interval's mean traffic, in core intervals."""
+    peaks: tuple[float, float] = (0.3, 1.2)
+    """Lowest and highest peak of training episodes, as shares of the chain's peak."""
+    warm_start: int = 1_500_000
+    """Rows that the actor is fitted to before PPO; 0 leaves the warm start out."""
+    learning_rate: float = 5e-4
+    """Of PPO at its start; it falls linearly to a tenth."""
+    minibatch: int = 12_288
+    """Rows per gradient step."""
+    epochs: int = 3
+    """Passes over the experience of one update."""
+    gamma: float = 0.9
+    """Discount per interval."""
+    gae_lambda: float = 0.9
+    """Of the generalised advantage estimate."""
+    entropy: float = 0.001
+    """Weight of the entropy bonus."""
+    clip: float = 0.2
+    """Range of the probability ratio."""
+    width: int = 128
+    """Units of the actor's two hidden layers; the critic has half."""
+    margin: float = 0.9
+    """The preference is chosen so that validation loses this share of what the law loses."""
+    benchmark_seeds: int = 5
+    """Evaluation seeds of the comparison at the end; 0 leaves it out."""
+    backend: str = "model"
+    """What to train on: `model`, or `dpdk` to fine-tune live, at real time, with --init-from."""
+
+
+def quick(args: Args) -> Args:
+    """The same run, cut down to about a minute."""
+    return replace(
+        args,
+        rows=min(args.rows, 300_000),
+        warm_start=min(args.warm_start, 150_000),
+        benchmark_seeds=min(args.benchmark_seeds, 1),
+    )
+
+
+# --- one training seed ------------------------------------------------------------------------
+
+
+def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None]) -> Path:
+    """Train one seed in its folder, from its checkpoint if there is one.
+
+    Returns:
+        Path of its bundle.
+    """
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import configure
+
+    from flexnfv.train import warm_start
+    from flexnfv.train.callbacks import Checkpoints, Figures, KeepBest, Progress
+    from flexnfv.train.export import export, load_weights
+    from flexnfv.train.ordinal import OrdinalPolicy
+    from flexnfv.train.validation import Score, Validation
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    chain = load_chain(args.chain)
+    env = make_env(args, chain, seed)
+    validation = Validation(chain, trace_set(args.validation, chain), preferences(args))
+    law = validation.run_policy(make_policy("watermark"))
+    allowed = float(law.drop_rate[0])
+
+    progress = folder / "progress.json"
+    done: dict[str, Any] = {"rows": 0, "best": float("inf")}
+    if progress.exists():
+        done = json.loads(progress.read_text())
+    if done["rows"]:
+        model = PPO.load(folder / "checkpoint.zip", env=env, device="cpu")
+    else:
+        model = PPO(
+            OrdinalPolicy,
+            env,
+            n_steps=args.steps,
+            batch_size=args.minibatch,
+            n_epochs=args.epochs,
+            gamma=args.gamma,
+            gae_lambda=args.gae_lambda,
+            clip_range=args.clip,
+            ent_coef=args.entropy,
+            learning_rate=falling(args.learning_rate),
+            policy_kwargs={
+                "net_arch": {"pi": [args.width] * 2, "vf": [args.width // 2] * 2},
+                "activation_fn": torch.nn.ReLU,
+            },
+            seed=seed,
+            device="cpu",
+        )
+        assert isinstance(model.policy, OrdinalPolicy)
+        if args.init_from is not None:
+            load_weights(model.policy, args.init_from)
+        elif args.warm_start:
+            warm_start.fit(model.policy, env.task, samples=args.warm_start, seed=seed)
+    model.set_logger(configure(str(folder / "tensorboard"), ["tensorboard"]))
+
+    def keep(score: Score, cores: float) -> None:
+        assert isinstance(model.policy, OrdinalPolicy)
+        export(
+            model.policy,
+            folder,
+            name=f"ppo-{chain.name}-seed-{seed}",
+            chain=chain,
+            preference=score.preference_for(allowed * args.margin, validation.preferences),
+            preferences=args.preferences,
+            seed=seed,
+            traces={
+                "train": env.task.traces.names,
+                "validation": trace_set(args.validation, chain).names,
+                "test": trace_set(args.test, chain).names,
+            },
+            scores={
+                "validation_cores_at_law_drop_rate": cores,
+                "validation_law_cores": float(law.core_usage[0]),
+                "validation_law_drop_rate": allowed,
+            },
+            training={key: str(value) for key, value in asdict(args).items()}
+            | {"rows_done": model.num_timesteps},
+        )
+
+    best = KeepBest(
+        validation,
+        allowed,
+        every=max(args.rows // 12, 1),
+        keep=keep,
+        best=done["best"],
+    )
+    checkpoints = Checkpoints(folder, best)
+    remaining = args.rows - done["rows"]
+    if remaining > 0:
+        try:
+            model.learn(
+                remaining,
+                callback=[Figures(env), best, checkpoints, Progress(report)],
+                reset_num_timesteps=False,
+                tb_log_name="tensorboard",
+            )
+        except KeyboardInterrupt:
+            checkpoints.save()
+            raise
+    return folder / "best.onnx"
+
+
+def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
+    """The training environment: rows of many chains on the model, or of one live chain."""
+    from flexnfv.envs.sb3 import RowVecEnv
+    from flexnfv.envs.task import Task
+
+    low, high = args.peaks
+    task = Task(
+        chain,
+        trace_set(args.traces, chain, (low * chain.peak_pps, high * chain.peak_pps)),
+        episode=args.episode,
+        preference=args.preferences,
+    )
+    return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
+
+
+def trace_set(
+    names: Sequence[str], chain: ServiceChain, peaks: tuple[float, float] | None = None
+) -> TraceSet:
+    """Traces by name or path, scaled to the chain's peak or to a range of peaks."""
+    given = names[0] if len(names) == 1 else tuple(names)
+    return as_trace_set(given, step_s=chain.interval_s, peak_pps=peaks or chain.peak_pps)
+
+
+def preferences(args: Args) -> Any:
+    """The preferences that validation tries: all over the range, evenly by ratio."""
+    return np.geomspace(*args.preferences, 13)
+
+
+def falling(start: float) -> Callable[[float], float]:
+    """A linear schedule from `start` to a tenth of it; SB3 hands the part that remains."""
+    return lambda remaining: start * (0.1 + 0.9 * remaining)
+
+
+# --- several seeds, the comparison, the command -------------------------------------------------
+
+
+def train_all(args: Args, run: Run) -> list[Path]:
+    """Train every seed, in this process or side by side through Ray; their bundles."""
+    seeds = range(args.seed, args.seed + args.seeds)
+    if args.seeds > 1:
+        from flexnfv.train.seeds import train_on_ray
+
+        return train_on_ray(
+            lambda seed, report: train_seed(args, seed, run.seed(seed), report),
+            list(seeds),
+            args.rows,
+        )
+    from flexnfv.train.progress import bar
+
+    with bar("training", args.rows, "rows") as report:
+        return [train_seed(args, args.seed, run.seed(args.seed), report)]
+
+
+def compare(args: Args, run: Run, bundles: list[Path]) -> None:
+    """Benchmark the kept policies, deterministic, on the test split; print and write the report."""
+    from flexnfv.evaluation import benchmark
+
+    chain = load_chain(args.chain)
+    result = benchmark(
+        {
+            "ppo": [str(bundle) for bundle in bundles],
+            "static": "static",
+            "watermark": "watermark",
+            "target_tracking": "target_tracking",
+        },
+        chain,
+        trace_set(args.test, chain),
+        seeds=args.benchmark_seeds,
+        baseline="watermark",
+        sweep=True,
+        out=run.benchmark,
+    )
+    from rich.console import Console
+
+    Console().print(result.table())
+    result.write_report(run.benchmark / "report.html")
+
+
+def main(args: Args) -> None:
+    """Train, compare, and say what to do next."""
+    check(args)
+    begun = time.monotonic()
+    if args.resume is not None:
+        run, noted = Run.reopen(args.resume)
+        args = restore(noted)
+    else:
+        args = quick(args) if args.quick else args
+        out = args.out or next_free(Path("runs"), load_chain(args.chain).name)
+        run = Run.begin(out, asdict(args))
+    print(f"run: {run.path} (curves: tensorboard --logdir {run.path})")
+    try:
+        bundles = train_all(args, run)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; go on with: python train/ppo.py --resume {run.path}")
+        raise
+    if args.benchmark_seeds:
+        compare(args, run, bundles)
+        print(f"report: {run.benchmark / 'report.html'}")
+    print(f"bundle: {bundles[0]} ({(time.monotonic() - begun) / 60:.1f} minutes)")
+    print(f"next:   flexnfv bench --policies {bundles[0]} watermark --chain {args.chain} --out DIR")
+
+
+def check(args: Args) -> None:
+    """Refuse arguments that cannot work, before anything is written.
+
+    Raises:
+        InputError: which argument, and what it may be.
+    """
+    chain = load_chain(args.chain)
+    for name in ("traces", "validation", "test"):
+        trace_set(getattr(args, name), chain)
+    for name in ("rows", "chains", "steps", "episode", "minibatch", "epochs", "width", "seeds"):
+        if getattr(args, name) < 1:
+            raise InputError(f"is {getattr(args, name)}", where=f"--{name}", fix="use at least 1")
+    if args.chains * args.steps * chain.types < args.minibatch:
+        raise InputError(
+            f"{args.minibatch} rows are more than the {args.chains * args.steps * chain.types} "
+            "of one update",
+            where="--minibatch",
+            fix="use fewer, or more --chains",
+        )
+
+
+def restore(noted: dict[str, Any]) -> Args:
+    """Arguments as a run noted them (JSON) back in their types."""
+    known = {item.name for item in fields(Args)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in noted.items()
+        if key in known
+    }
+    for key in ("out", "init_from", "resume"):
+        values[key] = None if values.get(key) is None else Path(values[key])
+    return Args(**values)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program("ppo.py", lambda: main(tyro.cli(Args, description=__doc__))))
