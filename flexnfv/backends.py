@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -18,16 +19,34 @@ def registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP))}
 
 
-def make_backend(name: str, chain: ServiceChain, **options: Any) -> Backend:
-    """The backend of that name for a chain.
+def backend_class(name: str) -> Callable[..., Backend]:
+    """What makes the backend of that name: called with a chain and its options.
 
     Raises:
-        InputError: an unknown name (the nearest is given), or an option it does not take.
+        InputError: an unknown name (the nearest is given), or it cannot be imported here.
     """
     points = registered()
     known(name, points, kind="backend")
     try:
-        backend: Backend = points[name].load()(chain, **options)
+        factory: Callable[..., Backend] = points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"not available here ({error})",
+            where=f"backend {name!r}",
+            fix="install what it needs; `flexnfv dataplane build` builds the live one",
+        ) from error
+    return factory
+
+
+def make_backend(name: str, chain: ServiceChain, **options: Any) -> Backend:
+    """The backend of that name for a chain.
+
+    Raises:
+        InputError: an unknown name (the nearest is given), an option it does not take, or a
+            backend that cannot be imported here.
+    """
+    try:
+        backend: Backend = backend_class(name)(chain, **options)
     except TypeError as error:
         raise InputError(str(error), where=f"backend {name!r}") from error
     return backend
