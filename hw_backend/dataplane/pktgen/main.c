@@ -195,6 +195,7 @@ int main(int argc, char **argv)
         make_schedule(&schedule, &options, &inputs);
     struct writer *writer = open_writer(&options);
     run_catch_signals();
+    run_be_punctual(&options);
     set_up(&generator, &options, &inputs, writer);
     int status = run_all(&generator, &schedule);
     sender_free(&generator.sender);

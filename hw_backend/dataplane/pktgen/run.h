@@ -52,6 +52,9 @@ struct run_result {
 /* From now on SIGINT and SIGTERM end whatever runs. */
 void run_catch_signals(void);
 
+/* Asks the kernel to wake this process when it wanted to, also where others keep the cores busy. */
+void run_be_punctual(const struct options *options);
+
 /* Waits for the ports' links, receiving meanwhile; false when it took too long or was stopped. */
 bool run_await_link(struct generator *generator);
 
