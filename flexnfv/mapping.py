@@ -72,21 +72,18 @@ def algorithm1_row(state: npt.NDArray[np.int8], row: npt.NDArray[np.int64]) -> i
         j, the number of existing instances.
     """
     existing = 0
+    following = NO_INSTANCE  # of the last entry: the first running one
     for slot in range(state.shape[0]):
         if exists(state[slot]):
             row[existing] = slot
             existing += 1
-    following = NO_INSTANCE
-    for lap in range(2):
-        for index in range(existing - 1, -1, -1):
-            slot = row[index]
-            if lap == 0:
-                if state[slot] == RUNNING:
-                    following = slot
-            elif slot >= 0:
-                if state[slot] == RUNNING:
-                    following = slot
-                row[index] = following
+            if state[slot] == RUNNING and following == NO_INSTANCE:
+                following = slot
+    for index in range(existing - 1, -1, -1):
+        slot = row[index]
+        if state[slot] == RUNNING:
+            following = slot
+        row[index] = following
     return existing
 
 

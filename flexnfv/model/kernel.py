@@ -521,7 +521,9 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             row,
                             share[e, t],
                         )
-                        s.top_share[e, t] = share[e, t].max()
+                        s.top_share[e, t] = 0.0
+                        for i in range(slots):
+                            s.top_share[e, t] = max(s.top_share[e, t], share[e, t, i])
                 until = min(end, due)
                 span = until - now
                 offered += rate * span
