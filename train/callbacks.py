@@ -44,6 +44,28 @@ class Figures(BaseCallback):
             self.logger.record(name if "/" in name else f"rollout/{name}", value)
 
 
+class CriticFirst(BaseCallback):
+    """Holds the actor still for the first rollouts: a warm-started actor needs a critic first.
+
+    Args:
+        rollouts: how many.
+    """
+
+    def __init__(self, rollouts: int) -> None:
+        super().__init__()
+        self.left = rollouts
+
+    def _on_rollout_start(self) -> None:
+        policy = self.model.policy
+        assert isinstance(policy, OrdinalPolicy)
+        for part in (policy.mlp_extractor.policy_net, policy.action_net):
+            part.requires_grad_(self.left <= 0)
+        self.left -= 1
+
+    def _on_step(self) -> bool:
+        return True
+
+
 class KeepBest(BaseCallback):
     """Validates every so often and keeps the best policy.
 

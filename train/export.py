@@ -34,7 +34,7 @@ def onnx_bytes(policy: OrdinalPolicy) -> bytes:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto.SerializeToString()
+    return bytes(program.model_proto.SerializeToString())
 
 
 def export(

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 from flexnfv.observation import CLIP, PREFERENCE, ObservationEncoder
 
+SHARPNESS = 1.4
+"""Logarithm of the logits' scale at the start: sampled actions stay within about one instance of
+the likeliest, so that PPO need not bend the predicted use to make the sampled policy sharp."""
 NEED_SLOW = ObservationEncoder.names.index("need_slow")
 
 
@@ -55,6 +58,7 @@ class OrdinalHead(nn.Module):
     def __init__(self, width: int, actions: int) -> None:
         super().__init__()
         self.use = nn.Linear(width, actions - 1)
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS))
         self.sums: Tensor
         self.register_buffer("sums", torch.triu(torch.ones(actions - 1, actions), diagonal=1))
 
@@ -65,7 +69,7 @@ class OrdinalHead(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """Logits, [N, A]."""
         margin = nn.functional.logsigmoid(self.predicted_use(latent)) + latent[:, -1:]
-        return margin.clamp(-12.0, 12.0) @ self.sums
+        return torch.as_tensor(self.sharpness.exp() * margin.clamp(-12.0, 12.0) @ self.sums)
 
 
 class OrdinalPolicy(ActorCriticPolicy):

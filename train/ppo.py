@@ -58,7 +58,7 @@ class Args:
     """Training seeds to run side by side, through Ray."""
     quick: bool = False
     """A minute's run: everything happens, little is learnt."""
-    rows: int = 6_000_000
+    rows: int = 4_000_000
     """Rows of experience: one NF type for one interval each."""
     chains: int = 512
     """Chains stepped together."""
@@ -70,25 +70,27 @@ class Args:
     """Lowest and highest cost of losing one interval's mean traffic, in core intervals."""
     peaks: tuple[float, float] = (0.3, 1.2)
     """Lowest and highest peak of training episodes, as shares of the chain's peak."""
-    warm_start: int = 1_500_000
+    warm_start: int = 4_000_000
     """Rows that the actor is fitted to before PPO; 0 leaves the warm start out."""
-    learning_rate: float = 5e-4
+    critic_first: int = 10
+    """Updates at the start in which the critic alone learns, where the actor starts warm."""
+    learning_rate: float = 1e-4
     """Of PPO at its start; it falls linearly to a tenth."""
-    minibatch: int = 12_288
-    """Rows per gradient step."""
-    epochs: int = 3
+    minibatch: int = 24_576
+    """Rows per gradient step, at most those of one update."""
+    epochs: int = 2
     """Passes over the experience of one update."""
     gamma: float = 0.9
     """Discount per interval."""
-    gae_lambda: float = 0.9
+    gae_lambda: float = 0.7
     """Of the generalised advantage estimate."""
-    entropy: float = 0.001
+    entropy: float = 0.0
     """Weight of the entropy bonus."""
     clip: float = 0.2
     """Range of the probability ratio."""
-    width: int = 128
-    """Units of the actor's two hidden layers; the critic has half."""
-    margin: float = 0.9
+    width: int = 192
+    """Units of the actor's two hidden layers; the critic has a third."""
+    margin: float = 0.6
     """The preference is chosen so that validation loses this share of what the law loses."""
     benchmark_seeds: int = 5
     """Evaluation seeds of the comparison at the end; 0 leaves it out."""
@@ -120,7 +122,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
     from stable_baselines3.common.logger import configure
 
     from flexnfv.train import warm_start
-    from flexnfv.train.callbacks import Checkpoints, Figures, KeepBest, Progress
+    from flexnfv.train.callbacks import Checkpoints, CriticFirst, Figures, KeepBest, Progress
     from flexnfv.train.export import export, load_weights
     from flexnfv.train.ordinal import OrdinalPolicy
     from flexnfv.train.validation import Score, Validation
@@ -144,7 +146,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
             OrdinalPolicy,
             env,
             n_steps=args.steps,
-            batch_size=args.minibatch,
+            batch_size=min(args.minibatch, args.steps * env.num_envs),
             n_epochs=args.epochs,
             gamma=args.gamma,
             gae_lambda=args.gae_lambda,
@@ -152,7 +154,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
             ent_coef=args.entropy,
             learning_rate=falling(args.learning_rate),
             policy_kwargs={
-                "net_arch": {"pi": [args.width] * 2, "vf": [args.width // 2] * 2},
+                "net_arch": {"pi": [args.width] * 2, "vf": [max(args.width // 3, 1)] * 2},
                 "activation_fn": torch.nn.ReLU,
             },
             seed=seed,
@@ -197,12 +199,13 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
         best=done["best"],
     )
     checkpoints = Checkpoints(folder, best)
+    patience = CriticFirst(0 if done["rows"] else args.critic_first)
     remaining = args.rows - done["rows"]
     if remaining > 0:
         try:
             model.learn(
                 remaining,
-                callback=[Figures(env), best, checkpoints, Progress(report)],
+                callback=[Figures(env), patience, best, checkpoints, Progress(report)],
                 reset_num_timesteps=False,
                 tb_log_name="tensorboard",
             )
@@ -326,12 +329,14 @@ def check(args: Args) -> None:
     for name in ("rows", "chains", "steps", "episode", "minibatch", "epochs", "width", "seeds"):
         if getattr(args, name) < 1:
             raise InputError(f"is {getattr(args, name)}", where=f"--{name}", fix="use at least 1")
-    if args.chains * args.steps * chain.types < args.minibatch:
+    low, high = args.preferences
+    if not 0 < low < high < float("inf"):
         raise InputError(
-            f"{args.minibatch} rows are more than the {args.chains * args.steps * chain.types} "
-            "of one update",
-            where="--minibatch",
-            fix="use fewer, or more --chains",
+            f"are {low:g} and {high:g}", where="--preferences", fix="give a lower and a higher one"
+        )
+    if args.backend != "model":
+        raise InputError(
+            f"cannot train on backend {args.backend!r} yet", where="--backend", fix="use model"
         )
 
 
