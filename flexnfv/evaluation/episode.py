@@ -89,9 +89,7 @@ def run_batch(
         recorder.add(reading, targets, decision_s)
         if tick is not None:
             tick(len(traces))
-    return [
-        recorder.episode(_facts(backend, trace, seed), row=row) for row, trace in enumerate(traces)
-    ]
+    return recorder.episodes([_facts(backend, trace, seed) for trace in traces])
 
 
 def _facts(backend: Backend | BatchBackend, trace: Trace, seed: int) -> Mapping[str, Any]:

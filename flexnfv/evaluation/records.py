@@ -9,7 +9,7 @@ stand in the file's own schema (field metadata `unit` and `doc`) and in `COLUMNS
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,51 +168,56 @@ class Recorder:
 
     def __init__(self, chain: ServiceChain) -> None:
         self._chain = chain
-        self._rows: dict[tuple[bool, str], list[Array]] = {
-            (column.per_type, column.name): [] for column in COLUMNS
-        }
+        self._readings: list[Reading] = []
+        self._targets: list[Array] = []
+        self._decisions_s: list[float] = []
 
     def add(self, reading: Reading, targets: Array, decision_s: float) -> None:
         """Keep one interval: its reading, the targets it ran under, the time of their decision.
 
         Args:
-            reading: of batch shape [...].
+            reading: of batch shape [...]; copied, since a backend may reuse its buffers.
             targets: [..., T] or [T].
             decision_s: seconds; NaN where nothing was decided.
         """
-        batch = reading.batch
+        self._readings.append(reading.copy())
+        self._targets.append(np.array(targets))
+        self._decisions_s.append(decision_s)
+
+    def episode(self, facts: Mapping[str, Any]) -> Episode:
+        """What was kept of single readings."""
+        (found,) = self._episodes([facts], Reading.stack(self._readings)[:, None])
+        return found
+
+    def episodes(self, facts: Sequence[Mapping[str, Any]]) -> list[Episode]:
+        """What was kept of batches of readings: one episode per row, with its facts."""
+        return self._episodes(facts, Reading.stack(self._readings))
+
+    def _episodes(self, facts: Sequence[Mapping[str, Any]], stacked: Reading) -> list[Episode]:
+        """Episodes of a reading of batch shape [N, B]; every column is computed once for all."""
+        types = (*stacked.batch, self._chain.types)
+        chain_columns, type_columns = {}, {}
         for column in COLUMNS:
             if column.of is not None:
-                # A backend may reuse its buffers, and some of these are views.
-                value = np.array(column.of(reading, self._chain), dtype=column.dtype)
+                values = column.of(stacked, self._chain)
             elif column.per_type:
-                value = np.broadcast_to(targets, (*batch, self._chain.types)).astype(column.dtype)
+                values = np.stack(
+                    [np.broadcast_to(targets, types[1:]) for targets in self._targets]
+                )
             else:
-                value = np.full(batch, decision_s, dtype=column.dtype)
-            self._rows[column.per_type, column.name].append(value)
-
-    def episode(
-        self, facts: Mapping[str, Any], *, row: int | None = None, length: int | None = None
-    ) -> Episode:
-        """What was kept, as an episode.
-
-        Args:
-            facts: see `Episode`.
-            row: which row of the batch; None for single readings.
-            length: intervals to keep; None for all.
-        """
-
-        def column(rows: list[Array]) -> Array:
-            kept = rows[:length]
-            return np.stack(kept if row is None else [values[row] for values in kept])
-
-        stacked = {key: column(rows) for key, rows in self._rows.items()}
-        return Episode(
-            nf_names=self._chain.nf_names,
-            chain={name: values for (per_type, name), values in stacked.items() if not per_type},
-            types={name: values for (per_type, name), values in stacked.items() if per_type},
-            facts=dict(facts),
-        )
+                values = np.broadcast_to(np.array(self._decisions_s)[:, None], stacked.batch)
+            kept = type_columns if column.per_type else chain_columns
+            # Rows first: an episode's column is then contiguous.
+            kept[column.name] = np.ascontiguousarray(values.swapaxes(0, 1), dtype=column.dtype)
+        return [
+            Episode(
+                nf_names=self._chain.nf_names,
+                chain={name: values[row] for name, values in chain_columns.items()},
+                types={name: values[row] for name, values in type_columns.items()},
+                facts=dict(fact),
+            )
+            for row, fact in enumerate(facts)
+        ]
 
 
 def write_episode(episode: Episode, path: Path) -> None:
@@ -242,7 +247,14 @@ def write_episode(episode: Episode, path: Path) -> None:
         },
     )
     with new_file(path) as temporary:
-        parquet.write_table(pa.table(arrays, schema=schema), temporary, compression="zstd")
+        # Thousands of small files: dictionaries and statistics cost more than they save here.
+        parquet.write_table(
+            pa.table(arrays, schema=schema),
+            temporary,
+            compression="snappy",
+            use_dictionary=False,
+            write_statistics=False,
+        )
 
 
 def read_episode(path: Path) -> Episode:

@@ -1,0 +1,175 @@
+"""A grid runs every cell once, is continued, and is never mixed with another."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flexnfv.errors import InputError
+from flexnfv.evaluation import Result
+from flexnfv.evaluation.grid import MANIFEST
+from flexnfv.evaluation.records import read_episode
+from flexnfv.traces import Trace
+from tests.evaluation.same import same_records
+
+Bench = Callable[..., Result]
+
+
+def records(out: Path) -> dict[str, Path]:
+    return {str(path.relative_to(out)): path for path in sorted(out.rglob("*.parquet"))}
+
+
+def test_every_policy_meets_every_trace_and_seed_once(bench: Bench, tmp_path: Path) -> None:
+    bench(out=tmp_path / "out")
+    facts = [read_episode(path).facts for path in records(tmp_path / "out").values()]
+    met = {(one["policy"], one["trace"], one["seed"]) for one in facts}
+    assert len(facts) == len(met) == 2 * 2 * 2
+
+
+def test_a_policy_with_foresight_is_shown_the_trace(bench: Bench) -> None:
+    result = bench(["oracle", "static"])
+    assert result.intervals["oracle"]["drop_rate"].estimate < 0.02
+
+
+def test_missing_cells_are_run_and_finished_ones_are_not_touched(
+    bench: Bench, tmp_path: Path
+) -> None:
+    whole = bench(out=tmp_path / "out")
+    files = records(tmp_path / "out")
+    before = {name: read_episode(path) for name, path in files.items()}
+    stamps = {name: path.stat().st_mtime_ns for name, path in files.items()}
+    gone = list(files)[::3]
+    for name in gone:
+        files[name].unlink()
+    resumed = bench(out=tmp_path / "out")
+    for name, path in records(tmp_path / "out").items():
+        assert same_records(read_episode(path), before[name])
+        assert (path.stat().st_mtime_ns == stamps[name]) == (name not in gone)
+    assert resumed.intervals["ample"]["core_usage"] == whole.intervals["ample"]["core_usage"]
+
+
+def test_another_grid_in_the_same_directory_is_refused_and_named(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench(out=tmp_path / "out")
+    with pytest.raises(InputError, match="seeds differ"):
+        bench(out=tmp_path / "out", seeds=3)
+    with pytest.raises(InputError, match="policies differ"):
+        bench(["ample:spare=2.0", "static"], out=tmp_path / "out")
+    assert len(records(tmp_path / "out")) == 8
+
+
+def test_a_directory_with_anything_else_is_refused(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="already exists"):
+        bench(out=tmp_path)
+    (tmp_path / MANIFEST).write_text("{}")
+    with pytest.raises(InputError, match="not a manifest of ours"):
+        bench(out=tmp_path)
+
+
+def test_the_manifest_names_the_grid_and_what_made_it(bench: Bench, tmp_path: Path) -> None:
+    bench(out=tmp_path / "out")
+    content = json.loads((tmp_path / "out" / MANIFEST).read_text())
+    assert [one["name"] for one in content["grid"]["policies"]] == ["ample", "static"]
+    assert content["grid"]["seeds"] == [0, 1]
+    assert content["grid"]["chain"]["name"] == "paper"
+    assert {"machine", "python", "numpy", "revision"} <= content["made"].keys()
+
+
+def test_a_changed_bundle_or_trace_is_another_grid(
+    bench: Bench, tmp_path: Path, waves: tuple[Trace, ...]
+) -> None:
+    bench(out=tmp_path / "out")
+    louder = (waves[0].scale(1.1), waves[1])
+    with pytest.raises(InputError, match="traces differ"):
+        bench(out=tmp_path / "out", traces=louder)
+
+
+def test_what_ctrl_c_stops_the_same_command_finishes(
+    bench: Bench, kit: Path, tmp_path: Path, waves: tuple[Trace, ...]
+) -> None:
+    from flexnfv.traces import files
+
+    for trace in waves:
+        files.write(trace, tmp_path / f"{trace.name}.csv")
+    arguments = ["bench", "--policies", "slow", "ample", "--baseline", "ample", "--no-sweep"]
+    arguments += ["--chain", "paper", "--backend", "toy", "--seeds", "3", "--peak", "keep"]
+    arguments += ["--traces", *(str(tmp_path / f"{trace.name}.csv") for trace in waves)]
+    arguments += ["--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "flexnfv.cli", *arguments]
+    environment = os.environ | {
+        "PYTHONPATH": f"{kit}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    }
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not records(tmp_path / "out") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "to carry on: flexnfv bench --policies slow ample" in said
+    assert "Traceback" not in said
+    done = records(tmp_path / "out")
+    assert 0 < len(done) < 12
+    stamps = {name: path.stat().st_mtime_ns for name, path in done.items()}
+
+    quick = environment | {"TOY_FAST": "1"}
+    finished = subprocess.run(command, env=quick, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    now = records(tmp_path / "out")
+    assert len(now) == 12
+    assert {name: now[name].stat().st_mtime_ns for name in stamps} == stamps
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_batched_policy_gives_the_records_of_one_episode_at_a_time(bench: Bench) -> None:
+    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.model import ModelBackend
+    from flexnfv.policy import make_policy
+
+    result = bench(["watermark", "static"], backend="model")
+    for index, trace in enumerate(result.grid.traces):
+        for seed in (0, 1):
+            alone = run_episode(
+                make_policy("watermark"), ModelBackend(result.grid.chain), trace, seed
+            )
+            assert same_records(result.episode("watermark", index, seed), alone)
+
+
+def test_traffic_finer_than_the_interval_keeps_its_bursts_in_a_batch(bench: Bench) -> None:
+    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.model import ModelBackend
+    from flexnfv.policy import make_policy
+
+    rng = np.random.default_rng(0)
+    fine = Trace("fine", rng.gamma(0.5, 8e6, 640), 0.1)
+    coarse = Trace("coarse", fine.rates(1.0), 1.0)
+    result = bench(["watermark"], backend="model", traces=(fine, coarse), baseline="watermark")
+    alone = run_episode(make_policy("watermark"), ModelBackend(result.grid.chain), fine, 1)
+    assert same_records(result.episode("watermark", 0, 1), alone)
+    assert not same_records(result.episode("watermark", 1, 1), alone)
+
+
+def test_a_worker_that_is_lost_is_replaced(
+    bench: Bench, kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(kit))
+    spec = f"mortal:flag={tmp_path / 'flag'}"
+    remote = bench([spec, "static"], out=tmp_path / "ray", ray="local")
+    here = bench([spec, "static"], out=tmp_path / "here")
+    assert (tmp_path / "flag").exists()
+    for name, path in records(tmp_path / "here").items():
+        assert same_records(read_episode(path), read_episode(tmp_path / "ray" / name))
+    assert len(records(tmp_path / "ray")) == 8
+    assert remote.intervals[spec]["drop_rate"] == here.intervals[spec]["drop_rate"]
