@@ -123,7 +123,7 @@ class Clairvoyant(BasePolicy):
 
     For the next interval it takes the fewest that carry its rate under the mapping in force, with
     blocked instances rerun at once. What has to be launched is launched as many intervals ahead as
-    a launch takes; what is rerun likewise, where a rerun takes so long that a ring would overflow.
+    a launch takes; what is rerun likewise, as far as the rings would overflow while it takes place.
     It knows rates, not luck: jitter is allowed for in full, deaths are not foreseen.
 
     Args:
@@ -174,8 +174,10 @@ class Clairvoyant(BasePolicy):
         launch_s = measured.launch_s * (1.0 + measured.launch_spread)
         rerun_s = measured.rerun_s * (1.0 + measured.rerun_spread)
         self._launch_ahead = math.ceil(launch_s / chain.interval_s)
-        absorbed = rerun_s * self._rates.max(axis=0) <= chain.ring_slots
-        self._rerun_ahead = np.where(absorbed, 0, math.ceil(rerun_s / chain.interval_s))
+        self._rerun_ahead = math.ceil(rerun_s / chain.interval_s)
+        # While a rerun takes its time, what the others cannot carry waits in their rings.
+        waiting = chain.ring_slots / rerun_s if rerun_s > 0 else np.full(chain.types, np.inf)
+        self._burst = self._capacity + waiting
 
     def decide(self, reading: Reading) -> IntArray:
         """The fewest instances without loss, [T]."""
@@ -187,10 +189,13 @@ class Clairvoyant(BasePolicy):
         for t in range(chain.types):
             kind, state, table = int(chain.mapping_kinds[t]), reading.state[t], self.tables[t]
             compiled(update_table)(kind, state, table)
-            soon = self._rates[now : now + 1 + int(self._rerun_ahead[t]), t].max()
-            later = self._rates[now : now + 1 + self._launch_ahead, t].max()
-            wanted = self._fewest(t, reading, table, soon, launched=False)
-            ahead = self._fewest(t, reading, table, later, launched=True)
+            rate = self._rates[now:, t]
+            wanted = self._fewest(t, reading, table, rate[0], self._capacity, launched=False)
+            soon = rate[1 : 1 + self._rerun_ahead].max(initial=0.0)
+            ready = self._fewest(t, reading, table, soon, self._burst, launched=False)
+            wanted = max(wanted, ready)
+            later = rate[: 1 + self._launch_ahead].max()
+            ahead = self._fewest(t, reading, table, later, self._capacity, launched=True)
             here = int((state != STOPPED).sum())
             # Only what does not exist yet has to be asked for ahead of its time.
             targets[t] = max(wanted, ahead) if ahead > here else wanted
@@ -202,6 +207,7 @@ class Clairvoyant(BasePolicy):
         reading: Reading,
         table: npt.NDArray[np.int16],
         rate_pps: float,
+        capacity_pps: FloatArray,
         *,
         launched: bool,
     ) -> int:
@@ -217,7 +223,7 @@ class Clairvoyant(BasePolicy):
                 self._bucket_weight,
                 self._modulus_weight,
                 float(rate_pps),
-                float(self._capacity[t]),
+                float(capacity_pps[t]),
                 int(chain.min_instances[t]),
                 int(chain.max_instances[t]),
                 launched,

@@ -40,11 +40,11 @@ class Random(BasePolicy):
         return self._random.integers(low, high, reading.running.shape, np.int64, endpoint=True)
 
     def export_state(self) -> State:
-        """The generator's 128-bit state and increment as 64-bit words, [4]."""
-        inner = self._random.bit_generator.state["state"]
-        words = [
-            part for key in ("state", "inc") for part in (inner[key] >> 64, inner[key] & _MASK64)
-        ]
+        """The generator's state as 64-bit words: state, increment, buffered half word, [6]."""
+        state = self._random.bit_generator.state
+        wide = (state["state"]["state"], state["state"]["inc"])
+        words = [part for value in wide for part in (value >> 64, value & _MASK64)]
+        words += [state["has_uint32"], state["uinteger"]]
         return {"pcg64": np.array(words, dtype=np.uint64)}
 
     def restore_state(self, state: State) -> None:
@@ -53,9 +53,12 @@ class Random(BasePolicy):
         Raises:
             ValueError: not a state of this policy.
         """
-        if set(state) != {"pcg64"} or state["pcg64"].shape != (4,):
-            raise ValueError("Random keeps one state, pcg64 of shape (4,)")
-        high, low, inc_high, inc_low = (int(word) for word in state["pcg64"])
-        generator = self._random.bit_generator
-        position = {"state": high << 64 | low, "inc": inc_high << 64 | inc_low}
-        generator.state = {**generator.state, "state": position}
+        if set(state) != {"pcg64"} or state["pcg64"].shape != (6,):
+            raise ValueError("Random keeps one state, pcg64 of shape (6,)")
+        high, low, inc_high, inc_low, buffered, half = (int(word) for word in state["pcg64"])
+        self._random.bit_generator.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
+            "has_uint32": buffered,
+            "uinteger": half,
+        }
