@@ -1,34 +1,22 @@
-"""What a grid runs on, by name: the calibrated model, the live dataplane, or a third party's.
+"""What a grid runs on: a backend by its name, and whether it takes batches of episodes.
 
-A third-party package offers a backend under the entry-point group `flexnfv.backends`: a callable
-that takes a `ServiceChain` and returns a `flexnfv.backend.Backend`.
+Backends are found as `flexnfv.backends` says; a third-party one takes part by its entry point.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.backend import Backend, Description
+from flexnfv.backends import backend_class
 from flexnfv.chain import ServiceChain
-from flexnfv.errors import InputError
 from flexnfv.reading import Reading
-from flexnfv.suggest import known
 from flexnfv.traces import Trace
-
-GROUP: Final = "flexnfv.backends"
-OURS: Final = {
-    "model": "flexnfv.model:ModelBackend",
-    "dpdk": "flexnfv.hw_backend.live:LiveBackend",
-}
-
-BackendFactory = Callable[[ServiceChain], Backend]
 
 
 class BatchBackend(Protocol):
@@ -56,14 +44,9 @@ class BackendKind:
     """
 
     name: str
-    one: BackendFactory
+    one: Callable[[ServiceChain], Backend]
     batch: Callable[[ServiceChain, int], BatchBackend] | None = None
     parallel: bool = True
-
-
-def third_party() -> dict[str, EntryPoint]:
-    """Backends that other packages offer, by name; ours keep their names."""
-    return {point.name: point for point in entry_points(group=GROUP) if point.name not in OURS}
 
 
 def find_backend(name: str) -> BackendKind:
@@ -72,24 +55,10 @@ def find_backend(name: str) -> BackendKind:
     Raises:
         InputError: no such backend (the nearest is given), or it cannot be imported here.
     """
-    offered = third_party()
-    known(name, [*OURS, *offered], kind="backend")
-    target = OURS.get(name)
-    try:
-        if target is None:
-            return BackendKind(name, offered[name].load())
-        module, _, attribute = target.partition(":")
-        factory: BackendFactory = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise InputError(
-            f"backend {name!r} is not available here ({error})",
-            where="backend",
-            fix="use the model, or build the dataplane with `flexnfv dataplane build`"
-            if name == "dpdk"
-            else "install what it needs",
-        ) from error
+    factory = backend_class(name)
     if name == "model":
         from flexnfv.evaluation.batch import ModelBatch
 
         return BackendKind(name, factory, batch=ModelBatch)
-    return BackendKind(name, factory, parallel=name not in OURS)
+    # There is one dataplane on a machine.
+    return BackendKind(name, factory, parallel=name != "dpdk")

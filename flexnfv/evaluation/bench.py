@@ -11,6 +11,7 @@ from typing import Final
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import grid as grids
+from flexnfv.evaluation.backends import find_backend
 from flexnfv.evaluation.contestants import check, contestants, sweeps, with_baseline
 from flexnfv.evaluation.episode import Tick
 from flexnfv.evaluation.grid import Cell, Grid
@@ -66,6 +67,7 @@ def benchmark(
     """
     loaded = load_chain(chain)
     named = with_baseline(contestants(policies), baseline)
+    find_backend(backend)
     plan = Grid(
         chain=loaded,
         contestants=(*named, *(sweeps(named) if sweep else ())),
@@ -137,6 +139,7 @@ def _progress(total: int, *, shown: bool) -> Iterator[Tick | None]:
         Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         row = bar.add_task("evaluating", total=total)
         yield lambda count: bar.advance(row, count)

@@ -196,7 +196,8 @@ class Recorder:
     def _episodes(self, facts: Sequence[Mapping[str, Any]], stacked: Reading) -> list[Episode]:
         """Episodes of a reading of batch shape [N, B]; every column is computed once for all."""
         types = (*stacked.batch, self._chain.types)
-        chain_columns, type_columns = {}, {}
+        chain_columns: dict[str, Array] = {}
+        type_columns: dict[str, Array] = {}
         for column in COLUMNS:
             if column.of is not None:
                 values = column.of(stacked, self._chain)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.evaluation.contestants import Contestant
+from flexnfv.evaluation.contestants import BOUND, Contestant
 from flexnfv.evaluation.fronts import Front, Placement, Point, place
 from flexnfv.evaluation.grid import MANIFEST, Cell, Grid
 from flexnfv.evaluation.metrics import FIGURES, Sums, figures, p95
@@ -181,7 +181,11 @@ class Result:
                 found.append(f"{one.name} was trained with {count} {plural}: {few}")
         if len(self.grid.seeds) < FEW_SEEDS:
             found.append(f"{len(self.grid.seeds)} evaluation seeds: fewer than {FEW_SEEDS}")
-        sizes = {name: len(settings) for name, settings in self._swept.items() if len(settings) > 1}
+        sizes = {
+            name: len(settings)
+            for name, settings in self._swept.items()
+            if len(settings) > 1 and name != BOUND
+        }
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
             found.append(f"heuristics were swept over unequal numbers of settings: {listed}")
