@@ -74,6 +74,8 @@ class PktgenOptions:
         drain_ms: the end comes when nothing was received for this long.
         link_wait_s: how long a link, or a memif's peer, may take.
         write_to: capture file to make of what is received.
+        key, nonce: of an `encryptor` on the way (32 and 8 hexadecimal digits), so that what it
+            has encrypted can be read.
         cpus: processors to run on, all that this process may use if empty.
         file_prefix: DPDK file prefix, one of its own if empty.
         huge_pages: False to run without.
@@ -108,6 +110,8 @@ class PktgenOptions:
     drain_ms: float = 200.0
     link_wait_s: float = 10.0
     write_to: Path | None = None
+    key: str = ""
+    nonce: str = ""
     cpus: tuple[int, ...] = ()
     file_prefix: str = ""
     huge_pages: bool = True
@@ -279,6 +283,8 @@ def command_line(options: PktgenOptions, scratch: Path) -> list[str]:
         "--count": options.count,
         "--max-pps": options.max_pps,
         "--write": options.write_to,
+        "--key": options.key or None,
+        "--nonce": options.nonce or None,
         "--cpus": ",".join(map(str, options.cpus)) or None,
         "--file-prefix": options.file_prefix or None,
     }

@@ -69,6 +69,8 @@ static const char usage[] =
     "  --backlog MS         packets overdue by more are given up as missed (100)\n"
     "  --drain MS           at the end, wait until nothing came for this long (200)\n"
     "  --write FILE         keep what is received, as a capture\n"
+    "  --key HEX            key of an encryptor on the way: probes are read behind it\n"
+    "  --nonce HEX          its nonce (00000000)\n"
     "  --cpus LIST          processors to run on\n"
     "  --file-prefix NAME   DPDK file prefix (flexnfv-pktgen-PID)\n"
     "  --no-huge            run without huge pages\n"
@@ -112,6 +114,8 @@ enum option_id {
     OPT_BACKLOG,
     OPT_DRAIN,
     OPT_WRITE,
+    OPT_KEY,
+    OPT_NONCE,
     OPT_CPUS,
     OPT_FILE_PREFIX,
     OPT_NO_HUGE,
@@ -155,6 +159,8 @@ static const struct option long_options[] = {
     {"backlog", required_argument, NULL, OPT_BACKLOG},
     {"drain", required_argument, NULL, OPT_DRAIN},
     {"write", required_argument, NULL, OPT_WRITE},
+    {"key", required_argument, NULL, OPT_KEY},
+    {"nonce", required_argument, NULL, OPT_NONCE},
     {"cpus", required_argument, NULL, OPT_CPUS},
     {"file-prefix", required_argument, NULL, OPT_FILE_PREFIX},
     {"no-huge", no_argument, NULL, OPT_NO_HUGE},
@@ -207,6 +213,15 @@ static void mac(int id, const char *text, uint8_t bytes[MAC_LENGTH])
         bad_input("--%s %s: give a MAC address like 02:00:00:00:00:01", option_name(id), text);
     for (int i = 0; i < MAC_LENGTH; i++)
         bytes[i] = (uint8_t)part[i];
+}
+
+/* Exactly 2 * length hexadecimal digits. */
+static void hex(int id, const char *text, uint8_t *bytes, size_t length)
+{
+    if (strlen(text) != 2 * length || strspn(text, "0123456789abcdefABCDEF") != 2 * length)
+        bad_input("--%s: give %zu hexadecimal digits", option_name(id), 2 * length);
+    for (size_t i = 0; i < length; i++)
+        sscanf(text + 2 * i, "%2hhx", &bytes[i]);
 }
 
 static void cpu_list(int id, const char *text)
@@ -370,6 +385,13 @@ static void take(struct options *options, struct given *given, int id, char *tex
         break;
     case OPT_WRITE:
         options->write = text;
+        break;
+    case OPT_KEY:
+        hex(id, text, options->key, sizeof(options->key));
+        options->decrypts = true;
+        break;
+    case OPT_NONCE:
+        hex(id, text, options->nonce, sizeof(options->nonce));
         break;
     case OPT_CPUS:
         cpu_list(id, text);

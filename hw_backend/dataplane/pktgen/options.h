@@ -2,6 +2,8 @@
 #ifndef PKTGEN_OPTIONS_H
 #define PKTGEN_OPTIONS_H
 
+#include "decrypt.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,6 +44,9 @@ struct options {
     uint64_t seed;
     uint8_t src_mac[MAC_LENGTH];
     uint8_t dst_mac[MAC_LENGTH];
+    bool decrypts; /* the encryptor's key was given */
+    uint8_t key[DECRYPT_KEY_LENGTH];
+    uint8_t nonce[DECRYPT_NONCE_LENGTH];
     bool search;
     double min_pps;
     double max_pps; /* 0: no limit stated */

@@ -3,9 +3,12 @@
 #include "clock.h"
 #include "probe.h"
 
+#include <assert.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
+
+static_assert(RX_BURST <= DECRYPT_BURST, "a burst is decrypted at once");
 
 #define NETWORK_MASK        0xFFFF0000u
 #define SOURCE_NETWORK      RTE_IPV4(198, 18, 0, 0)
@@ -20,6 +23,8 @@ int receiver_init(struct receiver *receiver, const struct options *options, uint
         .any_packet = options->workload == WORKLOAD_CAPTURE,
         .any_stream = options->workload == WORKLOAD_NONE,
     };
+    if (options->decrypts && !(receiver->decrypter = decrypter_new(options->key, options->nonce)))
+        return -1;
     return tracker_init(&receiver->tracker, options->flows);
 }
 
@@ -54,26 +59,62 @@ static bool of_this_stream(struct receiver *receiver, const struct probe *probe)
     return probe->stream == receiver->stream && probe->flow < receiver->tracker.flows;
 }
 
-static void measure(struct receiver *receiver, const struct rte_mbuf *packet, uint64_t now_ns)
+static void count_probe(struct receiver *receiver, const struct probe *probe, uint64_t now_ns)
 {
-    const uint8_t *data = rte_pktmbuf_mtod(packet, const uint8_t *);
-    struct probe probe;
-    if (receiver->any_packet)
-        return;
-    if (packet->data_len < PROBE_OFFSET + PROBE_LENGTH ||
-        !probe_read(data + PROBE_OFFSET, &probe)) {
-        if (of_flow_set(data, packet->data_len))
-            receiver->unreadable++;
-        else
-            receiver->foreign++;
-        return;
-    }
-    if (!of_this_stream(receiver, &probe)) {
+    if (!of_this_stream(receiver, probe)) {
         receiver->foreign++;
         return;
     }
-    tracker_see(&receiver->tracker, probe.flow, probe.number);
-    histogram_add(&receiver->period_latency, (now_ns - probe.sent_ns) & PROBE_TIME_MASK);
+    tracker_see(&receiver->tracker, probe->flow, probe->number);
+    histogram_add(&receiver->period_latency, (now_ns - probe->sent_ns) & PROBE_TIME_MASK);
+}
+
+/* Counts all packets but those of the flow set whose probe cannot be read as it is: these it puts
+ * into `unreadable` and returns their number. */
+static uint32_t count_plain(struct receiver *receiver, struct rte_mbuf **packets, uint32_t count,
+                            const uint8_t **unreadable, uint64_t now_ns)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *data = rte_pktmbuf_mtod(packets[i], const uint8_t *);
+        uint32_t length = packets[i]->data_len;
+        struct probe probe;
+        if (length >= PROBE_OFFSET + PROBE_LENGTH && probe_read(data + PROBE_OFFSET, &probe))
+            count_probe(receiver, &probe, now_ns);
+        else if (!of_flow_set(data, length))
+            receiver->foreign++;
+        else if (length >= PROBE_OFFSET + PROBE_LENGTH)
+            unreadable[left++] = data;
+        else
+            receiver->unreadable++;
+    }
+    return left;
+}
+
+static void count_encrypted(struct receiver *receiver, const uint8_t **frames, uint32_t count,
+                            uint64_t now_ns)
+{
+    const uint8_t(*probes)[PROBE_LENGTH] = decrypter_probes(receiver->decrypter, frames, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct probe probe;
+        if (probe_read(probes[i], &probe))
+            count_probe(receiver, &probe, now_ns);
+        else
+            receiver->unreadable++;
+    }
+}
+
+static void measure(struct receiver *receiver, struct rte_mbuf **packets, uint32_t count)
+{
+    const uint8_t *unreadable[RX_BURST];
+    uint64_t now_ns = clock_ns();
+    if (receiver->any_packet)
+        return;
+    uint32_t left = count_plain(receiver, packets, count, unreadable, now_ns);
+    if (left && receiver->decrypter)
+        count_encrypted(receiver, unreadable, left, now_ns);
+    else
+        receiver->unreadable += left;
 }
 
 uint32_t receiver_poll(struct receiver *receiver, uint32_t bursts)
@@ -84,10 +125,9 @@ uint32_t receiver_poll(struct receiver *receiver, uint32_t bursts)
         uint16_t count = rte_eth_rx_burst(receiver->port, 0, packets, RX_BURST);
         if (count == 0)
             break;
-        uint64_t now_ns = clock_ns();
+        measure(receiver, packets, count);
         for (uint16_t i = 0; i < count; i++) {
             receiver->received_bytes += packets[i]->pkt_len;
-            measure(receiver, packets[i], now_ns);
             if (receiver->writer)
                 writer_add(receiver->writer, packets[i]);
         }
@@ -113,4 +153,5 @@ void receiver_end_period(struct receiver *receiver)
 void receiver_free(struct receiver *receiver)
 {
     tracker_free(&receiver->tracker);
+    decrypter_free(receiver->decrypter);
 }

@@ -2,6 +2,7 @@
 #ifndef PKTGEN_RX_H
 #define PKTGEN_RX_H
 
+#include "decrypt.h"
 #include "histogram.h"
 #include "options.h"
 #include "tracker.h"
@@ -25,7 +26,8 @@ struct receiver {
     struct tracker tracker;
     struct histogram latency; /* of the run so far, without the period under way */
     struct histogram period_latency;
-    struct writer *writer; /* NULL where nothing is kept */
+    struct decrypter *decrypter; /* NULL where no key was given */
+    struct writer *writer;       /* NULL where nothing is kept */
 };
 
 /* -1 if memory is short. */
