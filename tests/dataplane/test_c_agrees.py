@@ -18,8 +18,7 @@ from flexnfv.mapping import BUCKETS, MappingKind
 from flexnfv.policies.watermark import Thresholds, Watermark
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, NONE, RUNNING, STOPPED
-
-from .common_c import CommonC
+from tests.dataplane.common_c import CommonC
 
 KINDS = list(MappingKind)
 STATES = np.array([STOPPED, LAUNCHING, RUNNING, DRAINING, BLOCKED], np.int8)

@@ -26,9 +26,8 @@
 #include "nfs/shared_table.h"
 #include "scalib/scalib.h"
 
-#define ROUTES_MAX   65536
-#define TBL8S        4096 /* of 256 entries, for prefixes longer than 24 bits */
-#define IPV4_DEFAULT 2    /* rte_lpm keeps no prefix of length 0: two halves stand for it */
+#define ROUTES_MAX 65536
+#define TBL8S      4096 /* of 256 entries, for prefixes longer than 24 bits */
 
 struct route {
     struct nf_prefix prefix;
@@ -109,46 +108,52 @@ static int sort(struct flexnfv_nf *nf, const char *path, struct route_file *file
 
 /* --- the tables ----------------------------------------------------------------------------- */
 
-static int add4(struct rte_lpm *lpm, const struct nf_prefix *prefix, uint32_t index)
+static int add4(struct rte_lpm *lpm, const uint8_t address[16], uint8_t length, uint32_t index)
 {
-    uint32_t address;
-    memcpy(&address, prefix->address, sizeof(address));
+    uint32_t word;
+    memcpy(&word, address, sizeof(word));
+    return rte_lpm_add(lpm, rte_be_to_cpu_32(word), length, index);
+}
+
+static int add(struct router *router, const uint8_t address[16], uint8_t version, uint8_t length,
+               uint32_t index)
+{
+    return version == 4 ? add4(router->lpm4, address, length, index)
+                        : rte_lpm6_add(router->lpm6, address, length, index);
+}
+
+/* The tables keep no prefix of length 0: two halves stand for it. */
+static int add_route(struct router *router, uint32_t index)
+{
+    const struct nf_prefix *prefix = &router->file.routes[index].prefix;
+    static const uint8_t upper_half[16] = {0x80};
     if (prefix->length > 0)
-        return rte_lpm_add(lpm, rte_be_to_cpu_32(address), prefix->length, index);
-    int failed = rte_lpm_add(lpm, 0, 1, index);
-    return failed ? failed : rte_lpm_add(lpm, 1u << 31, 1, index);
+        return add(router, prefix->address, prefix->version, prefix->length, index);
+    int failed = add(router, prefix->address, prefix->version, 1, index);
+    return failed ? failed : add(router, upper_half, prefix->version, 1, index);
 }
 
 /* Shorter prefixes first: the halves of a /0 must not displace a real /1. */
-static int fill4(struct rte_lpm *lpm, const struct route_file *file)
+static int fill(struct router *router, uint8_t version)
 {
-    for (int length = 0; length <= 32; length++)
-        for (uint32_t i = 0; i < file->count; i++)
-            if (file->routes[i].prefix.version == 4 && file->routes[i].prefix.length == length &&
-                add4(lpm, &file->routes[i].prefix, i) < 0)
+    for (int length = 0; length <= 128; length++)
+        for (uint32_t i = 0; i < router->file.count; i++) {
+            const struct nf_prefix *prefix = &router->file.routes[i].prefix;
+            if (prefix->version == version && prefix->length == length && add_route(router, i) < 0)
                 return -1;
-    return 0;
-}
-
-static int fill6(struct rte_lpm6 *lpm, const struct route_file *file)
-{
-    for (uint32_t i = 0; i < file->count; i++) {
-        struct nf_prefix prefix = file->routes[i].prefix;
-        if (prefix.version == 6 && rte_lpm6_add(lpm, prefix.address, prefix.length, i) < 0)
-            return -1;
-    }
+        }
     return 0;
 }
 
 static int open_table4(struct flexnfv_nf *nf, const char *name, struct router *router)
 {
-    struct rte_lpm_config config = {.max_rules = ROUTES_MAX + IPV4_DEFAULT, .number_tbl8s = TBL8S};
+    struct rte_lpm_config config = {.max_rules = ROUTES_MAX + 1, .number_tbl8s = TBL8S};
     router->lpm4 = rte_lpm_find_existing(name);
     if (router->lpm4 && nf_table_is_ready(name))
         return 0;
     rte_lpm_free(router->lpm4); /* its maker died */
     router->lpm4 = rte_lpm_create(name, SOCKET_ID_ANY, &config);
-    if (router->lpm4 && fill4(router->lpm4, &router->file) == 0)
+    if (router->lpm4 && fill(router, 4) == 0)
         return nf_table_set_ready(nf, name);
     rte_lpm_free(router->lpm4);
     return flexnfv_fail(nf, "no room in the manager's memory for the IPv4 routes (64 MB)");
@@ -156,13 +161,13 @@ static int open_table4(struct flexnfv_nf *nf, const char *name, struct router *r
 
 static int open_table6(struct flexnfv_nf *nf, const char *name, struct router *router)
 {
-    struct rte_lpm6_config config = {.max_rules = ROUTES_MAX, .number_tbl8s = TBL8S * 4};
+    struct rte_lpm6_config config = {.max_rules = ROUTES_MAX + 1, .number_tbl8s = TBL8S * 4};
     router->lpm6 = rte_lpm6_find_existing(name);
     if (router->lpm6 && nf_table_is_ready(name))
         return 0;
     rte_lpm6_free(router->lpm6);
     router->lpm6 = rte_lpm6_create(name, SOCKET_ID_ANY, &config);
-    if (router->lpm6 && fill6(router->lpm6, &router->file) == 0)
+    if (router->lpm6 && fill(router, 6) == 0)
         return nf_table_set_ready(nf, name);
     rte_lpm6_free(router->lpm6);
     return flexnfv_fail(nf, "no room in the manager's memory for the IPv6 routes (96 MB)");
