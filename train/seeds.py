@@ -42,11 +42,14 @@ def train_on_ray(train: Train, seeds: list[int], rows: int) -> list[Path]:
         tune.report({"rows": rows, "bundle": str(bundle.resolve())})
 
     class Watch(tune.Callback):  # type: ignore[misc]
-        """Moves the bar by the rows of all seeds."""
+        """Moves the bar by the rows of all seeds; Tune pickles it, the bar stays here."""
 
         def __init__(self, report: Callable[[int], None]) -> None:
             self.report = report
             self.rows: dict[str, int] = {}
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
 
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
