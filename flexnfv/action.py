@@ -33,7 +33,7 @@ def decode_offsets(
     if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # negative ones wrap to huge
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
     targets = need + OFFSETS[action]
-    return np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances)
+    return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))
 
 
 def decode_targets(action: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.int64]:

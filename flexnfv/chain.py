@@ -248,6 +248,17 @@ class ServiceChain(_Model):
             )
         return self
 
+    def __eq__(self, other: object) -> bool:
+        # Not pydantic's: it would compare the cached arrays of the numeric view.
+        if not isinstance(other, ServiceChain):
+            return NotImplemented
+        return self.model_dump() == other.model_dump() and getattr(
+            self, "_measured", None
+        ) == getattr(other, "_measured", None)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @property
     def measured(self) -> Calibration:
         """The calibration that the chain names."""

@@ -47,6 +47,8 @@ class Learned(BasePolicy):
             raise ValueError(
                 f"preference is {preference:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
             )
+        if not isinstance(transfer, bool):
+            raise ValueError(f"transfer is {transfer!r}, it must be true or false")
         self.preference = self.metadata.preference if preference is None else preference
         self.transfer = transfer
 

@@ -255,6 +255,14 @@ class Watermark(BasePolicy):
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(allowed)}")
+        for name, flag in (
+            ("extra_on_queue", extra_on_queue),
+            ("wait_for_full_interval", wait_for_full_interval),
+            ("capacity_guard", capacity_guard),
+            ("replace_dead", replace_dead),
+        ):
+            if not isinstance(flag, bool):
+                raise ValueError(f"{name} is {flag!r}, it must be true or false")
         self.high = high
         self.low = low
         self.queue_threshold = queue_threshold

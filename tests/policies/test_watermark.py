@@ -210,6 +210,7 @@ def test_who_died_is_asked_for_again_but_never_more_than_were_wanted() -> None:
         ({"load_of": "chain"}, "load_of"),
         ({"block_on_queue": "all"}, "block_on_queue"),
         ({"request": "sum"}, "request"),
+        ({"capacity_guard": "maybe"}, "capacity_guard"),
     ],
 )
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
