@@ -28,6 +28,7 @@ struct flexnfv_nf_ops {
     const char *name;    /* the function's name, as chain files use it */
     const char *summary; /* one line */
     const char *args;    /* what `args` may hold, one line; NULL: nothing */
+    bool stateful;       /* a flow must stay with its instance, since state cannot move */
     /* Before the instance is mapped. Returns 0, or -1 after flexnfv_fail(). May be NULL. */
     int (*init)(struct flexnfv_nf *nf, const char *args);
     /* 1 <= count <= FX_BURST. */

@@ -14,6 +14,11 @@ void fx_wake(_Atomic uint32_t *sleeping)
         syscall(SYS_futex, sleeping, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+void fx_wake_all(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
 void fx_sleep(_Atomic uint32_t *word, uint32_t value, uint32_t timeout_us)
 {
     struct timespec limit = {timeout_us / 1000000, (long)(timeout_us % 1000000) * 1000};

@@ -22,6 +22,7 @@
 #define FX_CACHE_LINE     64
 #define FX_MESSAGES       64 /* size of a message ring */
 #define FX_MAX_WORKERS    8
+#define FX_MAX_CPUS       16 /* of one instance */
 #define FX_FIRST_NF_LCORE 16 /* seat k has lcore id 16 + k: unique among all processes */
 
 /* File descriptors that every NF process inherits. */
@@ -69,17 +70,19 @@ static inline uint32_t fx_message_generation(const void *message)
 
 /* One NF process: launched for an instance, or a spare that is given one later. */
 struct fx_seat {
-    alignas(
-        FX_CACHE_LINE) _Atomic uint32_t call; /* manager: futex; changes when `instance` is set */
-    int32_t instance;                         /* manager: -1 for a spare */
-    int32_t core;                             /* manager */
-    alignas(FX_CACHE_LINE) _Atomic uint32_t phase; /* NF: enum fx_phase */
-    _Atomic uint32_t obeyed;                       /* NF: messages taken, its generation's */
-    _Atomic uint32_t power;                        /* NF: 1 if it manages its core's frequency */
-    _Atomic uint32_t wanted;       /* NF: instances asked for, see scalib_launch_nfs */
-    char reason[FX_REASON_LENGTH]; /* NF */
-    alignas(
-        FX_CACHE_LINE) _Atomic int32_t granted; /* manager: futex; answer to `wanted`, -1: none */
+    /* manager; `call` is a futex that changes when `instance` is set */
+    alignas(FX_CACHE_LINE) _Atomic uint32_t call;
+    int32_t instance; /* -1 for a spare */
+    uint32_t cpus;
+    uint16_t cpu[FX_MAX_CPUS];
+    /* NF; `obeyed` counts messages taken, `wanted` is what scalib_launch_nfs asks for */
+    alignas(FX_CACHE_LINE) _Atomic uint32_t phase; /* enum fx_phase */
+    _Atomic uint32_t obeyed;
+    _Atomic uint32_t power; /* 1 if it manages its core's frequency */
+    _Atomic uint32_t wanted;
+    char reason[FX_REASON_LENGTH];
+    /* manager; futex; instances granted of those wanted, -1: no answer yet */
+    alignas(FX_CACHE_LINE) _Atomic int32_t granted;
 };
 
 /* One instance slot. */
@@ -137,6 +140,9 @@ struct fx_shared {
 
 /* Wakes whoever sleeps on the futex, after work was put where it will look. */
 void fx_wake(_Atomic uint32_t *sleeping);
+
+/* Wakes all who sleep on a futex whose value has just been changed. */
+void fx_wake_all(_Atomic uint32_t *word);
 
 /*
  * Sleeps on the futex, at most timeout_us (0: no limit), unless it is no longer `value`. Returns

@@ -1,0 +1,139 @@
+/* What the control thread (Status and Scaling) is made of. All of it runs on that thread. */
+#ifndef FLEXNFV_CONTROL_H
+#define FLEXNFV_CONTROL_H
+
+#include "manager/manager.h"
+
+struct fx_options {
+    const char *config_path;
+    const char *dir;      /* page, socket and log live here */
+    const char *prefix;   /* DPDK's --file-prefix */
+    const char *nf_path;  /* flexnfv-nf */
+    const char *huge_dir; /* NULL: DPDK's choice */
+    uint32_t worker_cpus, nf_cpus;
+    uint16_t worker_cpu[FX_MAX_WORKERS];
+    uint16_t nf_cpu[128];
+    bool pci; /* probe PCI devices: a NIC is asked for */
+};
+
+extern struct fx_options fx_options;
+
+/* --- processes.c: NF processes and their seats ------------------------------------------------ */
+
+struct fx_process {
+    int pid; /* 0: the seat is free */
+    int pidfd;
+    int entry; /* -1: a spare */
+    bool failure_noted;
+    bool ready; /* as a spare */
+};
+
+extern struct fx_process fx_process[FX_MAX_SEATS];
+
+/* Asks the NF binary which functions it has; -1 with the reason. Marks stateful types. */
+int fx_processes_check_functions(struct fx_error *error);
+
+/* Opens what every NF process inherits; -1 with the reason. */
+int fx_processes_init(int epoll_fd, struct fx_error *error);
+
+/* Starts a process for an entry, or a spare (-1). Returns its seat, or -1 with the reason. */
+int fx_process_start(int entry, struct fx_error *error);
+
+/* Gives the entry to a spare that is ready. Returns its seat, or -1 if there is none. */
+int fx_process_wake_spare(int entry);
+
+/* The process has ended: reaps it, removes what it left behind, frees its seat. */
+int fx_process_reap(int seat);
+
+/* Spares wanted but not there are started, at most one a call. */
+void fx_processes_refill(void);
+
+/* Ends all NF processes: by message first, by SIGKILL where that is not heard. */
+void fx_processes_end(void);
+
+uint32_t fx_spares_ready(void);
+
+/* --- scaling.c: the life of instances, targets, the law --------------------------------------- */
+
+void fx_scaling_init(void);
+
+/* Launches the initial instances and waits until they poll; -1 with the reason. */
+int fx_scaling_start(struct fx_error *error);
+
+/* An NF said that something has changed, or a worker that it has reclaimed. */
+void fx_scaling_event(void);
+void fx_scaling_process_ended(int seat);
+
+/* Every status period: what was to be tried again, and what takes too long. */
+void fx_scaling_tick(uint64_t now);
+
+/* Every monitor interval: the law decides if no controller does. */
+void fx_scaling_interval(uint64_t now);
+
+/* The single commands: 0, or -1 with the reason. */
+int fx_launch(uint32_t type, int slot, const char *args, int *taken, struct fx_error *error);
+int fx_block(uint32_t entry, struct fx_error *error);
+int fx_rerun(uint32_t entry, struct fx_error *error);
+int fx_stop(uint32_t entry, struct fx_error *error);
+int fx_kill(uint32_t entry, struct fx_error *error);
+int fx_set_mapping(uint32_t type, uint32_t mapping, struct fx_error *error);
+void fx_set_pace(uint32_t type, double pps);
+void fx_set_entry(enum fx_entry entry);
+
+/* Wanted instances per type, -1: as it is. clipped: what limits and budget refused. */
+void fx_set_targets(const int32_t *targets, int32_t *clipped);
+
+void fx_heartbeat(uint64_t now);
+uint32_t fx_cores_held(void);
+
+struct fx_control_state {
+    enum fx_control control;
+    bool law;
+    uint64_t heartbeats, last_heartbeat_ns, decisions, law_decisions, takeovers, refused;
+};
+
+extern struct fx_control_state fx_control;
+
+/* --- status.c: the statistics page and telemetry ---------------------------------------------- */
+
+int fx_status_init(struct fx_error *error);
+void fx_status_publish(uint64_t now);
+void fx_status_end(void);
+
+/* Sums over the workers. */
+uint64_t fx_arrived(uint32_t entry);
+
+/* --- commands.c: the control socket ----------------------------------------------------------- */
+
+int fx_commands_init(int epoll_fd, struct fx_error *error);
+void fx_commands_accept(void);
+void fx_commands_serve(int client);
+void fx_commands_end(void);
+
+/* --- ports.c ---------------------------------------------------------------------------------- */
+
+int fx_ports_init(struct fx_error *error);
+void fx_ports_end(void);
+
+/* --- main.c: events --------------------------------------------------------------------------- */
+
+enum fx_event {
+    FX_EVENT_NF,
+    FX_EVENT_SIGNAL,
+    FX_EVENT_STATUS,
+    FX_EVENT_INTERVAL,
+    FX_EVENT_SOCKET,
+    FX_EVENT_CLIENT,
+    FX_EVENT_PROCESS
+};
+
+/* Have the control thread's loop handle the descriptor. */
+int fx_watch(int epoll_fd, int fd, enum fx_event event, uint32_t argument);
+
+/* Leaves the loop. */
+void fx_shut_down(void);
+
+__attribute__((format(printf, 1, 2))) void fx_log(const char *format, ...);
+__attribute__((format(printf, 2, 3))) int fx_fail(struct fx_error *error, const char *format, ...);
+
+#endif

@@ -1,0 +1,319 @@
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_ring.h>
+
+#include "manager/control.h"
+
+enum {
+    REFILL_PAUSE_NS = 1000000000, /* after a spare that died */
+    GOODBYE_MS = 1000,            /* for NFs to leave when asked */
+};
+
+struct fx_process fx_process[FX_MAX_SEATS];
+
+static struct fx_manager *const mgr = &fx_manager;
+static int epoll_fd, pidfd_of_manager, log_fd;
+static uint64_t refill_after_ns;
+static uint32_t instances_on_cpu[1024];
+extern char **environ;
+
+/* --- before the start ----------------------------------------------------------------------- */
+
+static void mark_function(char *line, bool *known)
+{
+    char *more, *name = strtok_r(line, "\t\n", &more), *kind = strtok_r(NULL, "\t\n", &more);
+    if (!name || !kind)
+        return;
+    for (uint32_t t = 0; t < mgr->config.types; t++)
+        if (strcmp(mgr->config.type[t].function, name) == 0) {
+            known[t] = true;
+            mgr->config.type[t].stateful = strcmp(kind, "stateful") == 0;
+        }
+}
+
+int fx_processes_check_functions(struct fx_error *error)
+{
+    char command[1024], line[512];
+    bool known[FX_MAX_TYPES] = {false};
+    if (strchr(fx_options.nf_path, '\'') || access(fx_options.nf_path, X_OK) != 0)
+        return fx_fail(error, "%.120s: no NF program there, give --nf PATH", fx_options.nf_path);
+    snprintf(command, sizeof(command), "'%s' --list", fx_options.nf_path);
+    FILE *list = popen(command, "r");
+    if (!list)
+        return fx_fail(error, "%.120s: %s", fx_options.nf_path, strerror(errno));
+    while (fgets(line, sizeof(line), list))
+        mark_function(line, known);
+    pclose(list);
+    for (uint32_t t = 0; t < mgr->config.types; t++) {
+        const struct fx_type_config *type = &mgr->config.type[t];
+        if (!known[t])
+            return fx_fail(error, "type %s: there is no NF function '%s' (flexnfv-nf --list)",
+                           type->name, type->function);
+        if (!fx_mapping_allowed(type, type->mapping))
+            return fx_fail(error,
+                           "type %s: %s keeps state per flow: give it mapping=rendezvous or max=1",
+                           type->name, type->function);
+    }
+    return 0;
+}
+
+int fx_processes_init(int epoll, struct fx_error *error)
+{
+    char path[512];
+    epoll_fd = epoll;
+    snprintf(path, sizeof(path), "%s/nf.log", fx_options.dir);
+    log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    pidfd_of_manager = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (log_fd < 0 || pidfd_of_manager < 0)
+        return fx_fail(error, "%.120s: %s", path, strerror(errno));
+    return 0;
+}
+
+/* --- starting ------------------------------------------------------------------------------- */
+
+static int free_seat(void)
+{
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        if (fx_process[seat].pid == 0)
+            return seat;
+    return -1;
+}
+
+static uint16_t quietest_cpu(const struct fx_seat *seat)
+{
+    uint16_t best = fx_options.nf_cpu[0];
+    uint32_t fewest = UINT32_MAX;
+    for (uint32_t i = 0; i < fx_options.nf_cpus; i++) {
+        uint16_t cpu = fx_options.nf_cpu[i];
+        uint32_t load = instances_on_cpu[cpu];
+        for (uint32_t k = 0; k < seat->cpus; k++)
+            load += seat->cpu[k] == cpu;
+        if (load < fewest) {
+            fewest = load;
+            best = cpu;
+        }
+    }
+    return best;
+}
+
+/* Gives the seat's process the cores that its type asks for. */
+static void place(struct fx_seat *seat, int entry)
+{
+    seat->cpus = 0;
+    uint32_t cores = mgr->config.type[fx_type_of((uint32_t)entry)].cores;
+    while (seat->cpus < RTE_MIN(cores, (uint32_t)FX_MAX_CPUS)) {
+        seat->cpu[seat->cpus] = quietest_cpu(seat);
+        seat->cpus++;
+    }
+    for (uint32_t i = 0; i < seat->cpus; i++)
+        instances_on_cpu[seat->cpu[i]]++;
+    mgr->life[entry].cpu = seat->cpu[0];
+}
+
+static void give_back(struct fx_seat *seat)
+{
+    for (uint32_t i = 0; i < seat->cpus; i++)
+        instances_on_cpu[seat->cpu[i]]--;
+    seat->cpus = 0;
+}
+
+static void list_cpus(char *text, size_t size)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < fx_options.nf_cpus && used < size; i++)
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%u", i ? "," : "", fx_options.nf_cpu[i]);
+}
+
+static int spawn(int seat, int *pid)
+{
+    char seat_text[16], cpus[200];
+    snprintf(seat_text, sizeof(seat_text), "%d", seat);
+    list_cpus(cpus, sizeof(cpus));
+    char *argv[] = {(char *)fx_options.nf_path,
+                    (char *)fx_options.prefix,
+                    seat_text,
+                    cpus,
+                    (char *)fx_options.huge_dir,
+                    NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    /* Duplicates do not close on exec. Numbers above 100 first: 3 and 4 may be in use. */
+    posix_spawn_file_actions_adddup2(&actions, pidfd_of_manager, 1003);
+    posix_spawn_file_actions_adddup2(&actions, mgr->event_fd, 1004);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
+    posix_spawn_file_actions_adddup2(&actions, 1003, FX_FD_MANAGER);
+    posix_spawn_file_actions_adddup2(&actions, 1004, FX_FD_EVENT);
+    posix_spawnattr_init(&attributes);
+    /* A group of its own: Ctrl-C is the manager's affair. */
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    int error = posix_spawn(pid, fx_options.nf_path, &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return error;
+}
+
+int fx_process_start(int entry, struct fx_error *error)
+{
+    int index = free_seat(), pid;
+    if (index < 0)
+        return fx_fail(error, "%d NF processes are alive, no more fit", FX_MAX_SEATS);
+    struct fx_seat *seat = &mgr->shared->seat[index];
+    struct fx_process *process = &fx_process[index];
+    atomic_store(&seat->phase, FX_PHASE_STARTING);
+    atomic_store(&seat->obeyed, 0);
+    atomic_store(&seat->wanted, 0);
+    seat->reason[0] = '\0';
+    seat->instance = entry;
+    seat->cpus = 0;
+    if (entry >= 0)
+        place(seat, entry);
+    int failure = spawn(index, &pid);
+    if (failure) {
+        give_back(seat);
+        return fx_fail(error, "%.100s: %s", fx_options.nf_path, strerror(failure));
+    }
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    *process = (struct fx_process){.pid = pid, .pidfd = pidfd, .entry = entry};
+    if (pidfd < 0 || fx_watch(epoll_fd, pidfd, FX_EVENT_PROCESS, (uint32_t)index) != 0)
+        fx_log("NF process %d cannot be watched: %s", pid, strerror(errno));
+    return index;
+}
+
+int fx_process_wake_spare(int entry)
+{
+    for (int index = 0; index < FX_MAX_SEATS; index++) {
+        struct fx_process *process = &fx_process[index];
+        if (process->pid == 0 || process->entry >= 0 || !process->ready)
+            continue;
+        struct fx_seat *seat = &mgr->shared->seat[index];
+        process->entry = entry;
+        process->ready = false;
+        place(seat, entry);
+        seat->instance = entry;
+        atomic_store(&seat->phase, FX_PHASE_STARTING);
+        atomic_fetch_add(&seat->call, 1);
+        fx_wake_all(&seat->call);
+        return index;
+    }
+    return -1;
+}
+
+uint32_t fx_spares_ready(void)
+{
+    uint32_t ready = 0;
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        ready += fx_process[seat].pid != 0 && fx_process[seat].entry < 0 && fx_process[seat].ready;
+    return ready;
+}
+
+void fx_processes_refill(void)
+{
+    uint32_t spares = 0;
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        spares += fx_process[seat].pid != 0 && fx_process[seat].entry < 0;
+    struct fx_error error;
+    uint64_t now = fx_now_ns();
+    if (spares < mgr->config.spares && now >= refill_after_ns && fx_process_start(-1, &error) < 0) {
+        fx_log("no spare: %s", error.text);
+        refill_after_ns = now + REFILL_PAUSE_NS;
+    }
+}
+
+/* --- ending --------------------------------------------------------------------------------- */
+
+/* A killed secondary leaves its DPDK files; whoever finds them thinks that it is alive. */
+static void remove_leftovers(int pid)
+{
+    char folder[256], mark[32], path[600];
+    snprintf(folder, sizeof(folder), "%s", rte_eal_get_runtime_dir());
+    snprintf(mark, sizeof(mark), "_%d", pid);
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return;
+    for (struct dirent *file; (file = readdir(dir));) {
+        char *found = strstr(file->d_name, mark);
+        size_t length = strlen(mark);
+        if (found && (found[length] == '\0' || found[length] == '_')) {
+            snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
+            unlink(path);
+        }
+    }
+    closedir(dir);
+}
+
+int fx_process_reap(int index)
+{
+    struct fx_process *process = &fx_process[index];
+    int status = 0;
+    if (waitpid(process->pid, &status, 0) < 0)
+        status = -1;
+    if (process->pidfd >= 0)
+        close(process->pidfd);
+    remove_leftovers(process->pid);
+    give_back(&mgr->shared->seat[index]);
+    atomic_store(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY);
+    if (process->entry < 0)
+        refill_after_ns = fx_now_ns() + REFILL_PAUSE_NS;
+    *process = (struct fx_process){0};
+    return status;
+}
+
+static bool any_left(void)
+{
+    bool left = false;
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
+        if (fx_process[seat].pid == 0)
+            continue;
+        if (waitpid(fx_process[seat].pid, NULL, WNOHANG) == 0) {
+            left = true;
+            continue;
+        }
+        remove_leftovers(fx_process[seat].pid);
+        fx_process[seat].pid = 0;
+    }
+    return left;
+}
+
+void fx_processes_end(void)
+{
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
+        struct fx_process *process = &fx_process[seat];
+        if (process->pid == 0)
+            continue;
+        if (process->entry < 0 ||
+            atomic_load(&mgr->shared->seat[seat].phase) == FX_PHASE_STARTING) {
+            kill(process->pid, SIGKILL); /* holds no packet */
+            continue;
+        }
+        struct fx_instance *instance = &mgr->shared->instance[process->entry];
+        rte_ring_enqueue(instance->messages,
+                         fx_message_pack(FX_MSG_STOP, false, instance->generation));
+        fx_wake(&instance->sleeping);
+    }
+    for (int waited = 0; any_left() && waited < GOODBYE_MS; waited++)
+        usleep(1000);
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        if (fx_process[seat].pid != 0)
+            kill(fx_process[seat].pid, SIGKILL);
+    while (any_left())
+        usleep(1000);
+}

@@ -1,0 +1,359 @@
+/* The Status thread's part: the statistics page, and the same figures over rte_telemetry. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_ring.h>
+#include <rte_telemetry.h>
+
+#include "manager/control.h"
+#include "shared/page.h"
+
+#define SMOOTHING 0.5 /* weight of the newest status period in the measured processing time */
+
+static struct fx_manager *const mgr = &fx_manager;
+static struct fx_page *page;
+static struct fx_page draft;
+static char page_path[512];
+static struct {
+    uint64_t served, busy_tsc;
+} last[FX_MAX_ENTRIES];
+static pthread_mutex_t telemetry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fx_page shown; /* what telemetry tells; under the lock */
+
+/* Sum of one counter over the workers. */
+#define SUM(field)                                                                                 \
+    ({                                                                                             \
+        uint64_t sum_ = 0;                                                                         \
+        for (uint32_t w_ = 0; w_ < mgr->workers; w_++)                                             \
+            sum_ += fx_value(&mgr->worker[w_]->field);                                             \
+        sum_;                                                                                      \
+    })
+
+uint64_t fx_arrived(uint32_t entry)
+{
+    return SUM(instance[entry].arrived);
+}
+
+/* --- the draft -------------------------------------------------------------------------------- */
+
+static double processing_ns(uint32_t entry, bool *declared)
+{
+    struct fx_instance *instance = &mgr->shared->instance[entry];
+    uint32_t type = fx_type_of(entry);
+    uint64_t served = atomic_load(&instance->served), busy = atomic_load(&instance->busy_tsc);
+    if (served > last[entry].served) {
+        double now = (double)(busy - last[entry].busy_tsc) / (double)(served - last[entry].served) *
+                     1e9 / (double)rte_get_tsc_hz();
+        double *kept = &mgr->life[entry].processing_ns;
+        *kept = *kept > 0 ? *kept + SMOOTHING * (now - *kept) : now;
+        last[entry].served = served;
+        last[entry].busy_tsc = busy;
+    }
+    *declared = mgr->type[type].pace_pps > 0 && mgr->config.type[type].cost_ns > 0;
+    if (*declared)
+        mgr->life[entry].processing_ns = mgr->config.type[type].cost_ns / mgr->config.scale;
+    return mgr->life[entry].processing_ns;
+}
+
+static uint32_t take_peak(uint32_t entry, uint32_t queue)
+{
+    uint32_t peak = queue;
+    for (uint32_t w = 0; w < mgr->workers; w++) {
+        uint32_t seen = atomic_exchange(&mgr->worker[w]->instance[entry].queue_peak, 0);
+        if (seen > peak)
+            peak = seen;
+    }
+    return peak;
+}
+
+static void draft_instance(struct fx_page_instance *out, uint32_t entry)
+{
+    struct fx_instance *in = &mgr->shared->instance[entry];
+    const struct fx_life *life = &mgr->life[entry];
+    const struct fx_type_config *type = &mgr->config.type[in->type];
+    bool declared;
+    double cost = processing_ns(entry, &declared);
+    uint32_t queue = rte_ring_count(in->receive);
+    *out = (struct fx_page_instance){
+        .type = (int16_t)in->type,
+        .slot = (int16_t)in->slot,
+        .state = life->state,
+        .start_kind = life->start_kind,
+        .declared = declared,
+        .cores = (uint8_t)type->cores,
+        .pid = life->seat >= 0 ? fx_process[life->seat].pid : 0,
+        .core = life->cpu,
+        .generation = in->generation,
+        .launches = life->launches,
+        .reruns = life->reruns,
+        .deaths = life->deaths,
+        .arrived = SUM(instance[entry].arrived),
+        .ring_dropped = SUM(instance[entry].ring_dropped),
+        .served = atomic_load(&in->served),
+        .nf_dropped = SUM(instance[entry].nf_dropped),
+        .lost = SUM(instance[entry].lost),
+        .busy_ns = (uint64_t)((double)atomic_load(&in->busy_tsc) * 1e9 / (double)rte_get_tsc_hz()),
+        .bad_messages = atomic_load(&in->bad_messages),
+        .processing_ns = cost,
+        .pace_pps = mgr->type[in->type].pace_pps,
+        .queue = queue,
+        .queue_peak = take_peak(entry, queue),
+        .ring_size = type->ring_size,
+        .sleeping = atomic_load(&in->sleeping),
+        .state_since_ns = life->state_since_ns,
+        .command_ns = life->command_ns,
+        .polling_ns = atomic_load(&in->polling_ns),
+        .mapped_ns = life->mapped_ns,
+        .first_packet_ns = atomic_load(&in->first_packet_ns),
+        .parked_at_ns = life->parked_at_ns,
+    };
+}
+
+static void draft_type(struct fx_page_type *out, uint32_t t)
+{
+    const struct fx_type_config *config = &mgr->config.type[t];
+    const struct fx_type_life *life = &mgr->type[t];
+    bool declared = life->pace_pps > 0 && config->cost_ns > 0;
+    *out = (struct fx_page_type){
+        .target = life->target,
+        .min_instances = (uint16_t)config->min_instances,
+        .max_instances = (uint16_t)config->max_instances,
+        .first = mgr->first[t],
+        .mapping = (uint8_t)life->mapping,
+        .hot = atomic_load(&mgr->type_hot[t]) > 0,
+        .cores_per_instance = config->cores,
+        .ring_size = config->ring_size,
+        .high_load = config->high_load,
+        .low_load = config->low_load,
+        .pace_pps = life->pace_pps,
+        .declared_ns = declared ? config->cost_ns / mgr->config.scale : 0,
+        .unmapped = SUM(unmapped[t]),
+        .launches = life->launches,
+        .spare_launches = life->spare_launches,
+        .reruns = life->reruns,
+        .blocks = life->blocks,
+        .stops = life->stops,
+        .deaths = life->deaths,
+        .failed_launches = life->failed_launches,
+        .clipped = life->clipped,
+        .joined_ns = life->joined_ns,
+        .flows_moved = life->flows_moved,
+        .remappings = life->remappings,
+    };
+    memcpy(out->name, config->name, sizeof(out->name));
+    memcpy(out->function, config->function, sizeof(out->function));
+    memcpy(out->last_failure, life->last_failure, sizeof(out->last_failure));
+}
+
+static void draft_chains_and_ports(void)
+{
+    for (uint32_t c = 0; c < mgr->config.chains; c++) {
+        const struct fx_chain_config *config = &mgr->config.chain[c];
+        struct fx_page_chain *out = &draft.chain[c];
+        memcpy(out->name, config->name, sizeof(out->name));
+        out->length = (uint16_t)config->length;
+        for (uint32_t hop = 0; hop < config->length; hop++)
+            out->type[hop] = config->type[hop];
+        out->delivered = SUM(chain[c].delivered);
+        out->shed = SUM(chain[c].shed);
+        out->offered = SUM(chain[c].offered);
+    }
+    for (uint32_t p = 0; p < mgr->config.ports; p++) {
+        struct fx_page_port *out = &draft.port[p];
+        struct rte_eth_link link = {0};
+        struct rte_eth_stats stats = {0};
+        rte_eth_link_get_nowait(mgr->port[p].id, &link);
+        rte_eth_stats_get(mgr->port[p].id, &stats);
+        memcpy(out->name, mgr->port[p].name, sizeof(out->name));
+        out->peer = mgr->config.port[p].peer;
+        out->link_up = link.link_status;
+        out->sent = SUM(port[p].sent);
+        out->dropped = SUM(port[p].dropped);
+        out->missed = stats.imissed;
+    }
+}
+
+/* Losses before deliveries before offers: so that what is on its way is never counted twice. */
+static void draft_totals(void)
+{
+    memset(draft.dropped, 0, sizeof(draft.dropped));
+    draft.delivered = draft.offered = 0;
+    for (uint32_t entry = 0; entry < mgr->entries; entry++) {
+        draft.dropped[FX_CAUSE_RING_FULL] += draft.instance[entry].ring_dropped;
+        draft.dropped[FX_CAUSE_NF] += draft.instance[entry].nf_dropped;
+        draft.dropped[FX_CAUSE_DEATH] += draft.instance[entry].lost;
+    }
+    for (uint32_t t = 0; t < mgr->config.types; t++)
+        draft.dropped[FX_CAUSE_NO_INSTANCE] += draft.type[t].unmapped;
+    for (uint32_t c = 0; c < mgr->config.chains; c++)
+        draft.dropped[FX_CAUSE_SHED] += draft.chain[c].shed;
+    draft.dropped[FX_CAUSE_SHUTDOWN] = SUM(shutdown_dropped);
+    for (uint32_t p = 0; p < mgr->config.ports; p++) {
+        draft.dropped[FX_CAUSE_PORT_FULL] += draft.port[p].dropped;
+        draft.delivered += draft.port[p].sent;
+    }
+    for (uint32_t p = 0; p < mgr->config.ports; p++) {
+        draft.port[p].received = SUM(port[p].received);
+        draft.offered += draft.port[p].received;
+    }
+    uint64_t gone = draft.delivered;
+    for (int cause = 0; cause < FX_CAUSES; cause++)
+        gone += draft.dropped[cause];
+    draft.in_flight = draft.offered - gone;
+    for (int class = 0; class < FX_CLASSES; class ++)
+        draft.class_count[class] = SUM(classes[class]);
+    draft.flow_hits = SUM(flow_hits);
+    draft.flow_misses = SUM(flow_misses);
+}
+
+static void draft_header(uint64_t now)
+{
+    draft.time_ns = now;
+    draft.snapshots++;
+    draft.control = (uint8_t)fx_control.control;
+    draft.entry = (uint8_t)atomic_load(&mgr->entry_mode);
+    draft.law_enabled = fx_control.law;
+    draft.cores_held = fx_cores_held();
+    draft.spares_ready = fx_spares_ready();
+    draft.stopping = atomic_load(&mgr->draining);
+    draft.heartbeats = fx_control.heartbeats;
+    draft.last_heartbeat_ns = fx_control.last_heartbeat_ns;
+    draft.decisions = fx_control.decisions;
+    draft.law_decisions = fx_control.law_decisions;
+    draft.takeovers = fx_control.takeovers;
+    draft.refused_commands = fx_control.refused;
+    draft.mbufs = mgr->mbufs;
+    draft.mbufs_free = rte_mempool_avail_count(mgr->pool);
+    draft.power = 0;
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        draft.power |= fx_process[seat].pid != 0 && atomic_load(&mgr->shared->seat[seat].power);
+}
+
+void fx_status_publish(uint64_t now)
+{
+    for (uint32_t entry = 0; entry < mgr->entries; entry++)
+        draft_instance(&draft.instance[entry], entry);
+    for (uint32_t t = 0; t < mgr->config.types; t++)
+        draft_type(&draft.type[t], t);
+    draft_chains_and_ports();
+    draft_totals();
+    draft_header(now);
+    fx_page_begin(page);
+    draft.sequence = page->sequence;
+    memcpy(page, &draft, sizeof(draft));
+    fx_page_end(page);
+    pthread_mutex_lock(&telemetry_lock);
+    shown = draft;
+    pthread_mutex_unlock(&telemetry_lock);
+}
+
+/* --- telemetry -------------------------------------------------------------------------------- */
+
+static const char *const cause_names[FX_CAUSES] = {
+    "dropped_ring_full", "dropped_no_instance", "dropped_by_nf",   "dropped_port_full",
+    "dropped_death",     "dropped_shed",        "dropped_shutdown"};
+
+static int tell_totals(const char *command, const char *params, struct rte_tel_data *data)
+{
+    (void)command;
+    (void)params;
+    pthread_mutex_lock(&telemetry_lock);
+    rte_tel_data_start_dict(data);
+    rte_tel_data_add_dict_u64(data, "time_ns", shown.time_ns);
+    rte_tel_data_add_dict_u64(data, "offered", shown.offered);
+    rte_tel_data_add_dict_u64(data, "delivered", shown.delivered);
+    rte_tel_data_add_dict_u64(data, "in_flight", shown.in_flight);
+    for (int cause = 0; cause < FX_CAUSES; cause++)
+        rte_tel_data_add_dict_u64(data, cause_names[cause], shown.dropped[cause]);
+    rte_tel_data_add_dict_u64(data, "cores_held", shown.cores_held);
+    rte_tel_data_add_dict_u64(data, "mbufs_free", shown.mbufs_free);
+    pthread_mutex_unlock(&telemetry_lock);
+    return 0;
+}
+
+static int tell_instance(const char *command, const char *params, struct rte_tel_data *data)
+{
+    (void)command;
+    int entry = params && *params ? atoi(params) : -1;
+    if (entry < 0 || entry >= (int)mgr->entries)
+        return -1;
+    pthread_mutex_lock(&telemetry_lock);
+    const struct fx_page_instance *i = &shown.instance[entry];
+    rte_tel_data_start_dict(data);
+    rte_tel_data_add_dict_string(data, "type", shown.type[i->type].name);
+    rte_tel_data_add_dict_int(data, "slot", i->slot);
+    rte_tel_data_add_dict_int(data, "state", i->state);
+    rte_tel_data_add_dict_int(data, "pid", i->pid);
+    rte_tel_data_add_dict_u64(data, "arrived", i->arrived);
+    rte_tel_data_add_dict_u64(data, "served", i->served);
+    rte_tel_data_add_dict_u64(data, "ring_dropped", i->ring_dropped);
+    rte_tel_data_add_dict_u64(data, "lost", i->lost);
+    rte_tel_data_add_dict_u64(data, "queue", i->queue);
+    rte_tel_data_add_dict_u64(data, "processing_ps", (uint64_t)(i->processing_ns * 1e3));
+    pthread_mutex_unlock(&telemetry_lock);
+    return 0;
+}
+
+static int tell_list(const char *command, const char *params, struct rte_tel_data *data)
+{
+    (void)command;
+    (void)params;
+    pthread_mutex_lock(&telemetry_lock);
+    rte_tel_data_start_array(data, RTE_TEL_INT_VAL);
+    for (uint32_t entry = 0; entry < mgr->entries; entry++)
+        if (shown.instance[entry].state != FX_STOPPED)
+            rte_tel_data_add_array_int(data, (int)entry);
+    pthread_mutex_unlock(&telemetry_lock);
+    return 0;
+}
+
+/* --- start and end ---------------------------------------------------------------------------- */
+
+int fx_status_init(struct fx_error *error)
+{
+    snprintf(page_path, sizeof(page_path), "%s/page", fx_options.dir);
+    int fd = open(page_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, sizeof(*page)) != 0)
+        return fx_fail(error, "%.120s: %s", page_path, strerror(errno));
+    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (page == MAP_FAILED)
+        return fx_fail(error, "%.120s: %s", page_path, strerror(errno));
+    draft.magic = FX_PAGE_MAGIC;
+    draft.abi_version = FX_ABI_VERSION;
+    draft.size = sizeof(draft);
+    draft.started_ns = mgr->started_ns;
+    draft.status_period_ns = mgr->config.status_ns;
+    draft.interval_ns = mgr->config.interval_ns;
+    draft.manager_pid = getpid();
+    draft.types = (uint16_t)mgr->config.types;
+    draft.chains = (uint16_t)mgr->config.chains;
+    draft.ports = (uint16_t)mgr->config.ports;
+    draft.workers = (uint16_t)mgr->workers;
+    draft.core_budget = mgr->config.core_budget;
+    draft.spares = mgr->config.spares;
+    draft.scale = mgr->config.scale;
+    for (uint32_t entry = mgr->entries; entry < FX_MAX_ENTRIES; entry++)
+        draft.instance[entry].type = -1;
+    rte_telemetry_register_cmd("/flexnfv/totals", tell_totals,
+                               "Packets offered, delivered and lost by cause. No parameters");
+    rte_telemetry_register_cmd("/flexnfv/instances", tell_list,
+                               "Indices of the instances that are not stopped. No parameters");
+    rte_telemetry_register_cmd("/flexnfv/instance", tell_instance,
+                               "One instance. Parameter: its index");
+    return 0;
+}
+
+void fx_status_end(void)
+{
+    if (page)
+        unlink(page_path);
+}

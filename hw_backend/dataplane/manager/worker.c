@@ -1,0 +1,409 @@
+/* RX and TX: everything that touches a packet in the manager. */
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_pause.h>
+#include <rte_prefetch.h>
+#include <rte_ring.h>
+
+#include "manager/manager.h"
+
+enum {
+    SPINS = 64,  /* passes without work before the first yield */
+    YIELDS = 20, /* and before the first sleep */
+    SHORTEST_SLEEP_US = 20,
+    LONGEST_SLEEP_US = 500,
+    BURSTS_PER_VISIT = 4, /* of one instance's transmit ring */
+    PREFETCH = 4,
+};
+
+static struct fx_manager *const mgr = &fx_manager;
+
+/* --- towards instances ---------------------------------------------------------------------- */
+
+/* A ring crossed a mark: whoever sheds or holds packets of a chain counts hot rings. */
+static void set_hot(uint32_t entry, bool hot)
+{
+    if (atomic_exchange(&mgr->hot[entry], hot) == hot)
+        return;
+    int change = hot ? 1 : -1;
+    uint16_t type = fx_type_of(entry);
+    atomic_fetch_add(&mgr->type_hot[type], change);
+    atomic_fetch_add(&mgr->any_hot, change);
+    for (uint32_t c = 0; c < mgr->config.chains; c++)
+        for (uint32_t hop = 1; hop < mgr->config.chain[c].length; hop++)
+            if (mgr->config.chain[c].type[hop] == type)
+                atomic_fetch_add(&mgr->chain_hot[c], change);
+}
+
+static void flush_instance(struct fx_worker *w, uint32_t entry)
+{
+    struct fx_burst *burst = &w->to_instance[entry];
+    struct fx_instance *to = &mgr->shared->instance[entry];
+    unsigned int space;
+    unsigned int sent =
+        rte_ring_enqueue_burst(to->receive, (void **)burst->packet, burst->count, &space);
+    fx_count(&w->instance[entry].arrived, burst->count);
+    if (sent < burst->count) {
+        fx_count(&w->instance[entry].ring_dropped, burst->count - sent);
+        rte_pktmbuf_free_bulk(burst->packet + sent, burst->count - sent);
+    }
+    burst->count = 0;
+    uint32_t queue = rte_ring_get_capacity(to->receive) - space;
+    if (queue > atomic_load_explicit(&w->instance[entry].queue_peak, memory_order_relaxed))
+        atomic_store_explicit(&w->instance[entry].queue_peak, queue, memory_order_relaxed);
+    if (queue > atomic_load_explicit(&mgr->hot_above[entry], memory_order_relaxed))
+        set_hot(entry, true);
+    fx_wake(&to->sleeping);
+}
+
+static void flush_instances(struct fx_worker *w)
+{
+    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++)
+        while (w->dirty[word]) {
+            uint32_t bit = (uint32_t)__builtin_ctzll(w->dirty[word]);
+            w->dirty[word] &= w->dirty[word] - 1;
+            flush_instance(w, word * 64 + bit);
+        }
+}
+
+/* Puts a packet on its way to the instance of `type` that its flow is mapped to. */
+static inline void dispatch(struct fx_worker *w, struct rte_mbuf *packet, uint8_t type)
+{
+    const struct fx_map *map = atomic_load_explicit(&mgr->map[type], memory_order_acquire);
+    int slot = fx_map(map, packet->hash.rss);
+    if (unlikely(slot < 0)) {
+        fx_count(&w->unmapped[type], 1);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    uint32_t entry = mgr->first[type] + (uint32_t)slot;
+    struct fx_burst *burst = &w->to_instance[entry];
+    burst->packet[burst->count++] = packet;
+    w->dirty[entry / 64] |= 1ull << entry % 64;
+    if (burst->count == FX_BURST) {
+        flush_instance(w, entry);
+        w->dirty[entry / 64] &= ~(1ull << entry % 64);
+    }
+}
+
+/* --- towards ports -------------------------------------------------------------------------- */
+
+static void push_to_port(struct fx_worker *w, uint32_t port, struct rte_mbuf *packet)
+{
+    struct fx_backlog *log = &w->to_port[port];
+    if (log->count == FX_PORT_BACKLOG) {
+        fx_count(&w->port[port].dropped, 1);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    log->packet[(log->head + log->count++) % FX_PORT_BACKLOG] = packet;
+}
+
+static uint32_t flush_port(struct fx_worker *w, uint32_t port)
+{
+    struct fx_backlog *log = &w->to_port[port];
+    uint16_t queue = (uint16_t)(w->tx_share % mgr->port[port].tx_queues);
+    bool shared = mgr->port[port].tx_queues < mgr->tx_workers;
+    uint32_t total = 0;
+    if (shared)
+        rte_spinlock_lock(&mgr->port[port].tx_lock[queue]);
+    while (log->count) {
+        uint32_t straight = RTE_MIN(log->count, FX_PORT_BACKLOG - log->head);
+        uint16_t sent = rte_eth_tx_burst(mgr->port[port].id, queue, &log->packet[log->head],
+                                         (uint16_t)RTE_MIN(straight, (uint32_t)FX_BURST));
+        if (sent == 0)
+            break;
+        log->head = (log->head + sent) % FX_PORT_BACKLOG;
+        log->count -= sent;
+        total += sent;
+    }
+    if (shared)
+        rte_spinlock_unlock(&mgr->port[port].tx_lock[queue]);
+    fx_count(&w->port[port].sent, total);
+    return total;
+}
+
+static uint32_t flush_ports(struct fx_worker *w)
+{
+    uint32_t total = 0;
+    for (uint32_t port = 0; port < mgr->config.ports; port++)
+        if (w->to_port[port].count)
+            total += flush_port(w, port);
+    return total;
+}
+
+/* --- RX ------------------------------------------------------------------------------------- */
+
+static uint8_t chain_of(struct fx_worker *w, const struct fx_flow *flow, uint16_t port)
+{
+    if (!mgr->flows)
+        return 0;
+    uint64_t fingerprint = fx_flow_fingerprint(flow);
+    int known = fx_flows_find(mgr->flows, fingerprint);
+    if (known != FX_FLOW_UNKNOWN) {
+        fx_count(&w->flow_hits, 1);
+        return (uint8_t)known;
+    }
+    fx_count(&w->flow_misses, 1);
+    const struct fx_rules *rules = atomic_load_explicit(&mgr->rules, memory_order_acquire);
+    uint8_t chain = fx_rules_match(rules, flow, port);
+    if (mgr->config.install_flows)
+        fx_flows_install(mgr->flows, fingerprint, chain);
+    return chain;
+}
+
+static void admit(struct fx_worker *w, struct rte_mbuf *packet, uint16_t port, bool shed)
+{
+    struct fx_flow flow;
+    enum fx_class class =
+        fx_parse(rte_pktmbuf_mtod(packet, const uint8_t *), packet->data_len, &flow);
+    uint8_t chain = chain_of(w, &flow, port);
+    fx_count(&w->classes[class], 1);
+    fx_count(&w->chain[chain].offered, 1);
+    if (unlikely(shed) && atomic_load_explicit(&mgr->chain_hot[chain], memory_order_relaxed) > 0) {
+        fx_count(&w->chain[chain].shed, 1);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    packet->hash.rss = flow.hash;
+    packet->hash.fdir.hi = FX_META(chain, 0);
+    packet->port = port;
+    dispatch(w, packet, mgr->config.chain[chain].type[0]);
+}
+
+static uint32_t receive_from(struct fx_worker *w, uint16_t port, bool shed)
+{
+    struct rte_mbuf *packet[FX_BURST];
+    uint16_t count = rte_eth_rx_burst(mgr->port[port].id, (uint16_t)w->rx_queue, packet, FX_BURST);
+    if (count == 0)
+        return 0;
+    fx_count(&w->port[port].received, count);
+    for (uint16_t i = 0; i < count && i < PREFETCH; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(packet[i], void *));
+    for (uint16_t i = 0; i < count; i++) {
+        if (i + PREFETCH < count)
+            rte_prefetch0(rte_pktmbuf_mtod(packet[i + PREFETCH], void *));
+        admit(w, packet[i], port, shed);
+    }
+    return count;
+}
+
+static uint32_t receive(struct fx_worker *w)
+{
+    enum fx_entry mode = atomic_load_explicit(&mgr->entry_mode, memory_order_relaxed);
+    uint32_t total = 0;
+    if (atomic_load_explicit(&mgr->draining, memory_order_relaxed))
+        return 0;
+    if (mode == FX_ENTRY_HOLD && atomic_load_explicit(&mgr->any_hot, memory_order_relaxed) > 0)
+        return 0;
+    for (uint16_t port = 0; port < mgr->config.ports; port++)
+        if (w->rx_queue < mgr->port[port].rx_queues)
+            total += receive_from(w, port, mode == FX_ENTRY_SHED);
+    return total;
+}
+
+/* --- TX ------------------------------------------------------------------------------------- */
+
+/* Sends a packet that an instance has handed back on its way. */
+static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_t entry)
+{
+    uint32_t meta = packet->hash.fdir.hi;
+    uint32_t chain = FX_META_CHAIN(meta), hop = FX_META_HOP(meta) + 1;
+    if (unlikely(meta & FX_META_DROP)) {
+        fx_count(&w->instance[entry].nf_dropped, 1);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    if (hop < mgr->config.chain[chain].length) {
+        packet->hash.fdir.hi = FX_META(chain, hop);
+        dispatch(w, packet, mgr->config.chain[chain].type[hop]);
+        return;
+    }
+    fx_count(&w->chain[chain].delivered, 1);
+    push_to_port(w, (uint32_t)mgr->config.port[packet->port].peer, packet);
+}
+
+static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_t bursts)
+{
+    struct rte_ring *ring = mgr->shared->instance[entry].transmit;
+    struct rte_mbuf *packet[FX_BURST];
+    uint32_t total = 0;
+    while (bursts-- > 0 && !rte_ring_empty(ring)) {
+        uint32_t count = rte_ring_dequeue_burst(ring, (void **)packet, FX_BURST, NULL);
+        for (uint32_t i = 0; i < count && i < PREFETCH; i++)
+            rte_prefetch0(packet[i]);
+        for (uint32_t i = 0; i < count; i++) {
+            if (i + PREFETCH < count)
+                rte_prefetch0(packet[i + PREFETCH]);
+            forward(w, packet[i], entry);
+        }
+        total += count;
+    }
+    return total;
+}
+
+/* --- after a death -------------------------------------------------------------------------- */
+
+/*
+ * The dead may have moved a ring's head without its tail: such a burst counts as not moved. A
+ * dequeue that did not finish never put its burst into the hands.
+ */
+static void free_hands(struct fx_worker *w, uint32_t entry)
+{
+    struct fx_instance *dead = &mgr->shared->instance[entry];
+    bool not_received = dead->receive->cons.head != dead->receive->cons.tail;
+    bool handed_on = atomic_load(&dead->handing_on) &&
+                     dead->transmit->prod.tail == atomic_load(&dead->transmit_tail);
+    uint32_t held = not_received || handed_on ? 0 : atomic_load(&dead->held);
+    dead->receive->cons.head = dead->receive->cons.tail;
+    dead->transmit->prod.head = dead->transmit->prod.tail;
+    rte_ring_reset(dead->messages);
+    if (held > 0)
+        rte_pktmbuf_free_bulk(dead->hand, held);
+    fx_count(&w->instance[entry].lost, held);
+    atomic_store(&dead->held, 0);
+    atomic_store(&dead->handing_on, 0);
+    atomic_store(&dead->sleeping, 0);
+}
+
+/* What waited for the dead goes to whom its flow is mapped to now. */
+static void redistribute(struct fx_worker *w, uint32_t entry)
+{
+    struct rte_ring *ring = mgr->shared->instance[entry].receive;
+    struct rte_mbuf *packet[FX_BURST];
+    uint32_t count;
+    empty_transmit_ring(w, entry, UINT32_MAX);
+    while ((count = rte_ring_dequeue_burst(ring, (void **)packet, FX_BURST, NULL)) > 0)
+        for (uint32_t i = 0; i < count; i++)
+            dispatch(w, packet[i], (uint8_t)fx_type_of(entry));
+    set_hot(entry, false);
+}
+
+static void obey_reclaim(struct fx_worker *w, uint32_t entry)
+{
+    enum fx_reclaim how = atomic_load_explicit(&mgr->reclaim[entry], memory_order_acquire);
+    if (how == FX_RECLAIM_NONE)
+        return;
+    free_hands(w, entry);
+    if (how == FX_RECLAIM_ALL)
+        redistribute(w, entry);
+    flush_instances(w);
+    atomic_store_explicit(&mgr->reclaim[entry], FX_RECLAIM_NONE, memory_order_release);
+    fx_wake_control();
+}
+
+static uint32_t transmit(struct fx_worker *w)
+{
+    uint32_t total = 0;
+    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++) {
+        uint64_t left = atomic_load_explicit(&mgr->attached[word], memory_order_acquire);
+        while (left) {
+            uint32_t entry = word * 64 + (uint32_t)__builtin_ctzll(left);
+            left &= left - 1;
+            struct fx_instance *from = &mgr->shared->instance[entry];
+            if (from->worker != w->index)
+                continue;
+            obey_reclaim(w, entry);
+            total += empty_transmit_ring(w, entry, BURSTS_PER_VISIT);
+            if (atomic_load_explicit(&mgr->hot[entry], memory_order_relaxed) &&
+                rte_ring_count(from->receive) <=
+                    atomic_load_explicit(&mgr->hot_below[entry], memory_order_relaxed))
+                set_hot(entry, false);
+        }
+    }
+    return total;
+}
+
+/* --- the loop ------------------------------------------------------------------------------- */
+
+static bool anything_waits(struct fx_worker *w)
+{
+    if (atomic_load_explicit(&mgr->quit, memory_order_relaxed))
+        return true;
+    if (!w->transmits)
+        return false;
+    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++) {
+        uint64_t left = atomic_load_explicit(&mgr->attached[word], memory_order_acquire);
+        for (; left; left &= left - 1) {
+            uint32_t entry = word * 64 + (uint32_t)__builtin_ctzll(left);
+            struct fx_instance *from = &mgr->shared->instance[entry];
+            if (from->worker == w->index &&
+                (!rte_ring_empty(from->transmit) || atomic_load(&mgr->reclaim[entry])))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Sleeps until an NF hands packets on, at most 500 us: ports do not wake anyone. */
+static void sleep_a_little(struct fx_worker *w, uint32_t microseconds)
+{
+    _Atomic uint32_t *sleeping = &mgr->shared->worker[w->index].sleeping;
+    atomic_store_explicit(sleeping, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with fx_wake() */
+    if (!anything_waits(w))
+        fx_sleep(sleeping, 1, microseconds);
+    atomic_store_explicit(sleeping, 0, memory_order_seq_cst);
+}
+
+static void wait(struct fx_worker *w, uint32_t idle)
+{
+    if (idle < SPINS || mgr->config.busy_polling) {
+        rte_pause();
+    } else if (idle < SPINS + YIELDS) {
+        sched_yield();
+    } else {
+        uint32_t doublings = RTE_MIN(idle - SPINS - YIELDS, 8u);
+        sleep_a_little(
+            w, RTE_MIN((uint32_t)SHORTEST_SLEEP_US << doublings, (uint32_t)LONGEST_SLEEP_US));
+    }
+}
+
+static void drop_backlogs(struct fx_worker *w)
+{
+    for (uint32_t port = 0; port < mgr->config.ports; port++) {
+        struct fx_backlog *log = &w->to_port[port];
+        for (; log->count; log->count--, log->head = (log->head + 1) % FX_PORT_BACKLOG) {
+            rte_pktmbuf_free(log->packet[log->head]);
+            fx_count(&w->port[port].dropped, 1);
+        }
+    }
+}
+
+int fx_worker_main(void *argument)
+{
+    struct fx_worker *w = argument;
+    uint32_t idle = 0;
+    while (!atomic_load_explicit(&mgr->quit, memory_order_relaxed)) {
+        uint32_t work = 0;
+        atomic_store_explicit(&w->passes, fx_value(&w->passes) + 1, memory_order_seq_cst);
+        if (w->transmits)
+            work += transmit(w);
+        if (w->receives)
+            work += receive(w);
+        flush_instances(w);
+        work += flush_ports(w);
+        if (work)
+            idle = 0;
+        else
+            wait(w, idle++);
+    }
+    drop_backlogs(w);
+    return 0;
+}
+
+void fx_grace(void)
+{
+    uint64_t seen[FX_MAX_WORKERS];
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < mgr->workers; i++)
+        seen[i] = atomic_load(&mgr->worker[i]->passes);
+    for (uint32_t i = 0; i < mgr->workers; i++)
+        while (atomic_load(&mgr->worker[i]->passes) == seen[i] &&
+               !atomic_load(&mgr->shared->worker[i].sleeping) && !atomic_load(&mgr->quit))
+            usleep(5);
+}

@@ -1,0 +1,107 @@
+/*
+ * flexnfv-nf: one NF process. The manager starts it; by hand it only lists its functions.
+ *
+ *     flexnfv-nf --list
+ *     flexnfv-nf PREFIX SEAT CPUS [HUGE_DIR]     (with the descriptors of shared.h inherited)
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_memzone.h>
+
+#include "scalib/process.h"
+
+static int list(void)
+{
+    for (const struct flexnfv_nf_ops *const *ops = flexnfv_functions(); *ops; ops++)
+        printf("%s\t%s\t%s\t%s\n", (*ops)->name, (*ops)->stateful ? "stateful" : "stateless",
+               (*ops)->summary, (*ops)->args ? (*ops)->args : "");
+    return 0;
+}
+
+/* Without its manager an NF is of no use to anyone, and keeps a new manager from starting. */
+static void *watch_manager(void *unused)
+{
+    struct pollfd manager = {.fd = FX_FD_MANAGER, .events = POLLIN};
+    while (poll(&manager, 1, -1) < 0)
+        ;
+    fprintf(stderr, "the manager is gone, so is this NF\n");
+    rte_eal_cleanup();
+    _exit(3);
+    return unused;
+}
+
+static void eal_init(const char *prefix, int seat, const char *cpus, const char *huge_dir)
+{
+    char prefix_arg[128], lcores_arg[256], huge_arg[256];
+    snprintf(prefix_arg, sizeof(prefix_arg), "--file-prefix=%s", prefix);
+    snprintf(lcores_arg, sizeof(lcores_arg), "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + seat, cpus);
+    snprintf(huge_arg, sizeof(huge_arg), "--huge-dir=%s", huge_dir ? huge_dir : "");
+    char *argv[] = {
+        "flexnfv-nf", "--proc-type=secondary", prefix_arg,          lcores_arg,
+        "--no-pci",   "--no-telemetry",        "--log-level=error", huge_dir ? huge_arg : NULL,
+        NULL};
+    if (rte_eal_init(huge_dir ? 8 : 7, argv) < 0) {
+        fprintf(stderr, "flexnfv-nf: cannot attach to the manager '%s'\n", prefix);
+        _exit(2);
+    }
+}
+
+static struct fx_shared *attach(int seat)
+{
+    const struct rte_memzone *zone = rte_memzone_lookup(FX_MEMZONE);
+    if (!zone)
+        return NULL;
+    struct fx_shared *shared = zone->addr;
+    if (shared->magic != FX_MAGIC || shared->abi_version != FX_ABI_VERSION ||
+        shared->size != sizeof(*shared)) {
+        fprintf(stderr,
+                "flexnfv-nf: the manager has ABI version %u, this NF %u: build both together\n",
+                shared->abi_version, FX_ABI_VERSION);
+        return NULL;
+    }
+    return seat >= 0 && seat < FX_MAX_SEATS ? shared : NULL;
+}
+
+static void wait_for_instance(struct fx_seat *seat)
+{
+    if (seat->instance >= 0)
+        return;
+    uint32_t call = atomic_load(&seat->call);
+    atomic_store_explicit(&seat->phase, FX_PHASE_SPARE, memory_order_release);
+    fx_tell_manager();
+    while (atomic_load_explicit(&seat->call, memory_order_acquire) == call)
+        fx_sleep(&seat->call, call, 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--list") == 0)
+        return list();
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "flexnfv-nf is started by flexnfv-manager; try flexnfv-nf --list\n");
+        return 2;
+    }
+    /* What the manager has open is none of our business, and its locks must die with it. */
+    close_range(FX_FD_EVENT + 1, ~0u, 0);
+    int index = atoi(argv[2]);
+    eal_init(argv[1], index, argv[3], argc == 5 ? argv[4] : NULL);
+    struct fx_shared *shared = attach(index);
+    pthread_t watcher;
+    int result = 2;
+    if (shared && pthread_create(&watcher, NULL, watch_manager, NULL) == 0) {
+        struct fx_seat *seat = &shared->seat[index];
+        wait_for_instance(seat);
+        result = fx_serve(shared, seat);
+    }
+    fflush(NULL);
+    rte_eal_cleanup();
+    return result;
+}
