@@ -42,6 +42,7 @@ def draw(
             lw=0.8,
         )
         offered.set_ylabel("offered [Mpps]", color="grey")
+        offered.set_ylim(bottom=0)
         panels[0].legend(loc="upper left", ncols=max(1, chain.types), fontsize=8)
     for panel, label in zip(
         panels,
