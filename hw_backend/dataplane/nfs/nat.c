@@ -355,6 +355,7 @@ static void teardown(struct flexnfv_nf *nf)
 static const struct flexnfv_nf_ops ops = {
     .name = "nat",
     .summary = "stateful source NAT for IPv4",
+    .stateful = true,
     .args = "inside=PREFIX outside=ADDRESS ports=LOW-HIGH connections=N",
     .init = init,
     .process = process,
