@@ -23,6 +23,10 @@ what the ring held is lost. A type that is left with none running is launched (o
 it is below 60 %. Then the chain's entry admits for it what it drains, and sheds the excess before
 any NF has spent time on it: the mean of switching the entry off and on within a segment.
 
+**Known limit.** Every type splits the offered flows anew by its own shares. In truth one hash
+decides at all types, so that losses at one instance spare the instance with the same index
+downstream; with heavy, uneven losses upstream the drop rate may be off by a few percentage points.
+
 **Several paths** that share NF types: rings remember how much of their content belongs to each
 path; loss hits arrivals alike, service takes the mixture. Where paths pass two types in opposite
 orders, packets on the way back wait for the next sub-step (`State.transit`).
