@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -178,7 +177,7 @@ def open_directory(grid: Grid, out: Path) -> None:
             fix="name another output directory, or repeat the command that made it to resume it",
         )
     for stale in out.glob("records/*/.*"):
-        shutil.rmtree(stale, ignore_errors=True)
+        stale.unlink()  # a killed process left it
 
 
 def missing(grid: Grid, out: Path) -> set[Cell]:

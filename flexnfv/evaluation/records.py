@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
-from flexnfv.files import new_file
+from flexnfv.files import refuse_existing
 from flexnfv.reading import Reading
 
 Array = npt.NDArray[Any]
@@ -247,8 +247,12 @@ def write_episode(episode: Episode, path: Path) -> None:
             "nf_types": json.dumps(list(episode.nf_names)),
         },
     )
-    with new_file(path) as temporary:
-        # Thousands of small files: dictionaries and statistics cost more than they save here.
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # `flexnfv.files.new_file` makes a folder for its temporary file: too slow for thousands.
+    temporary = path.with_name(f".{path.name}")
+    try:
+        # Dictionaries and statistics cost more than they save in files this small.
         parquet.write_table(
             pa.table(arrays, schema=schema),
             temporary,
@@ -256,6 +260,10 @@ def write_episode(episode: Episode, path: Path) -> None:
             use_dictionary=False,
             write_statistics=False,
         )
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_episode(path: Path) -> Episode:
