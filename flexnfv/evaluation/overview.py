@@ -86,4 +86,4 @@ def _cores(axes: Any, result: Result) -> None:
     axes.set_xlabel("seconds")
     axes.set_ylabel("cores")
     axes.set_title(result.grid.traces[trace].name)
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper right")

@@ -250,7 +250,7 @@ def write_episode(episode: Episode, path: Path) -> None:
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # `flexnfv.files.new_file` makes a folder for its temporary file: too slow for thousands.
-    temporary = path.with_name(f".{path.name}")
+    temporary = path.with_name(f".{path.name}.part")
     try:
         # Dictionaries and statistics cost more than they save in files this small.
         parquet.write_table(

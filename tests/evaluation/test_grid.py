@@ -173,3 +173,13 @@ def test_a_worker_that_is_lost_is_replaced(
         assert same_records(read_episode(path), read_episode(tmp_path / "ray" / name))
     assert len(records(tmp_path / "ray")) == 8
     assert remote.intervals[spec]["drop_rate"] == here.intervals[spec]["drop_rate"]
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(bench: Bench, tmp_path: Path) -> None:
+    bench(out=tmp_path / "out")
+    record = next(iter(records(tmp_path / "out").values()))
+    half = record.with_name(f".{record.name}.part")
+    record.rename(half)
+    bench(out=tmp_path / "out")
+    assert record.exists()
+    assert not half.exists()
