@@ -79,6 +79,7 @@ def export(
     save_file(
         {key: value.contiguous() for key, value in policy.state_dict().items()}, fresh_weights
     )
+    fresh_weights.chmod(0o644)
     fresh_weights.replace(weights)
     fresh.replace(bundle)
     return bundle
