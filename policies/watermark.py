@@ -217,9 +217,9 @@ class Watermark(BasePolicy):
 
     batched: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = Memory._fields
-    front: ClassVar[tuple[str, tuple[float, ...]]] = (
-        "high",
-        (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.682, 0.72, 0.76, 0.8, 0.85, 0.9, 0.95, 1.0),
+    front: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
+        ("high", (0.3, 0.4, 0.5, 0.6, 0.682, 0.76, 0.82, 0.88, 0.92, 0.96, 1.0)),
+        ("low", (0.3, 0.5, 0.7, 0.85)),
     )
 
     long_checks: IntArray | None

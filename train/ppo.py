@@ -92,7 +92,7 @@ class Args:
     """Units of the actor's two hidden layers; the critic has a third."""
     margin: float = 0.6
     """The preference is chosen so that validation loses this share of what the law loses."""
-    benchmark_seeds: int = 5
+    benchmark_seeds: int = 3
     """Evaluation seeds of the comparison at the end; 0 leaves it out."""
     backend: str = "model"
     """What to train on: `model`, or `dpdk` to fine-tune live, at real time, with --init-from."""
@@ -286,6 +286,7 @@ def compare(args: Args, run: Run, bundles: list[Path]) -> None:
         baseline="watermark",
         sweep=True,
         out=run.benchmark,
+        ray=None if args.quick else "local",
     )
     from rich.console import Console
 
