@@ -552,7 +552,7 @@ static void free_rest(void)
 
 static void stop_all(void)
 {
-    atomic_store(&mgr->draining, true);
+    atomic_store(&mgr->closed, true);
     for (int waited = 0; mgr->shared && in_rings() > 0 && waited < DRAIN_MS; waited++)
         usleep(1000);
     fx_processes_end();
@@ -632,10 +632,12 @@ static int start(int argc, char **argv, bool *eal, struct fx_error *error)
     if (make_shared(error) != 0 || fx_ports_init(error) != 0)
         return -1;
     fx_scaling_init();
+    atomic_store(&mgr->closed, true);
     if (start_workers(error) != 0 || fx_processes_init(epoll_fd, error) != 0 ||
         start_control(error) != 0 || fx_status_init(error) != 0 || fx_scaling_start(error) != 0 ||
         await_first_instances(error) != 0)
         return -1;
+    atomic_store(&mgr->closed, false);
     fx_status_publish(fx_now_ns());
     /* Last: who can connect finds a chain that runs. */
     return fx_commands_init(epoll_fd, error);

@@ -124,7 +124,7 @@ struct fx_manager {
     _Atomic uint8_t reclaim[FX_MAX_ENTRIES];        /* enum fx_reclaim; the worker sets it back */
     _Atomic uint32_t entry_mode;                    /* enum fx_entry */
     _Atomic uint32_t hot_above[FX_MAX_ENTRIES], hot_below[FX_MAX_ENTRIES]; /* packets */
-    _Atomic bool draining; /* RX takes no more packets */
+    _Atomic bool closed; /* RX takes no packets: not all types have an instance yet, or the end */
     _Atomic bool quit;
 
     /* workers among themselves: rings above their high mark */

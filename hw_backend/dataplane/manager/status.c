@@ -223,7 +223,7 @@ static void draft_header(uint64_t now)
     draft.law_enabled = fx_control.law;
     draft.cores_held = fx_cores_held();
     draft.spares_ready = fx_spares_ready();
-    draft.stopping = atomic_load(&mgr->draining);
+    draft.stopping = atomic_load(&mgr->closed);
     draft.heartbeats = fx_control.heartbeats;
     draft.last_heartbeat_ns = fx_control.last_heartbeat_ns;
     draft.decisions = fx_control.decisions;

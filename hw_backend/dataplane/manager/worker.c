@@ -196,7 +196,7 @@ static uint32_t receive(struct fx_worker *w)
 {
     enum fx_entry mode = atomic_load_explicit(&mgr->entry_mode, memory_order_relaxed);
     uint32_t total = 0;
-    if (atomic_load_explicit(&mgr->draining, memory_order_relaxed))
+    if (atomic_load_explicit(&mgr->closed, memory_order_relaxed))
         return 0;
     if (mode == FX_ENTRY_HOLD && atomic_load_explicit(&mgr->any_hot, memory_order_relaxed) > 0)
         return 0;

@@ -1,0 +1,190 @@
+"""A manager process for tests: started with a configuration, read and told through its raw ABI."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cffi
+import pytest
+
+import flexnfv.hw_backend
+
+DATAPLANE = Path(flexnfv.hw_backend.__file__).resolve().parent / "dataplane"
+BUILD = Path(os.environ.get("FLEXNFV_DATAPLANE_BUILD") or DATAPLANE / "build")
+MANAGER = BUILD / "manager" / "flexnfv-manager"
+
+STOPPED, LAUNCHING, RUNNING, DRAINING, BLOCKED = range(5)
+
+FFI = cffi.FFI()
+FFI.cdef((DATAPLANE / "shared" / "flexnfv_abi.inc").read_text(encoding="utf-8"))
+FFI.cdef("int fx_page_read(const struct fx_page *page, struct fx_page *copy);")
+
+
+def need_dataplane() -> None:
+    """Skips the test, or fails it where the dataplane must be there."""
+    reason = None
+    free = int(Path("/proc/sys/vm/nr_hugepages").read_text(encoding="ascii"))
+    if not MANAGER.exists():
+        reason = f"{MANAGER} is not built"
+    elif os.geteuid() != 0:
+        reason = "the manager's tests run as root"
+    elif free < 256:
+        reason = "too few huge pages: sysctl vm.nr_hugepages=1024"
+    if reason and os.environ.get("FLEXNFV_REQUIRE_DPDK") == "1":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+class Refused(Exception):
+    """The manager refused a command; the text is its reason."""
+
+
+class Manager:
+    """`flexnfv-manager` on a configuration text, in `folder`."""
+
+    def __init__(self, folder: Path, configuration: str, *options: str) -> None:
+        self.folder = folder
+        self.prefix = f"fxtest{os.getpid()}_{folder.name[-20:]}"
+        self.configuration = folder / "manager.conf"
+        self.configuration.write_text(configuration, encoding="utf-8")
+        self.log = folder / "manager.log"
+        self._library: Any = FFI.dlopen(str(BUILD / "shared" / "libflexnfv_page.so"))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(MANAGER, "--config", self.configuration, "--dir", folder),
+                    *("--prefix", self.prefix, *options),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        self.until(lambda: (self.folder / "control.sock").exists(), "the manager's socket")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.connect(str(self.folder / "control.sock"))
+        self._socket.settimeout(10)
+        self._file = (self.folder / "page").open("rb")
+        self._map = mmap.mmap(self._file.fileno(), 0, prot=mmap.PROT_READ)
+        self._page = FFI.cast("struct fx_page *", FFI.from_buffer(self._map))
+        self._copy = FFI.new("struct fx_page *")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Ends the manager by a signal; its exit code."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def until(self, condition: Callable[[], Any], what: str, limit_s: float = 20.0) -> Any:
+        """Waits for a condition; what it returned."""
+        end = time.monotonic() + limit_s
+        while True:
+            result = condition()
+            if result:
+                return result
+            assert self.process.poll() is None, f"the manager ended: {self.log.read_text()}"
+            assert time.monotonic() < end, f"{what} did not come within {limit_s} s"
+            time.sleep(0.002)
+
+    def raw(self, data: bytes) -> Any:
+        """The reply to a request of any bytes."""
+        assert self._socket is not None
+        self._socket.send(data)
+        reply = FFI.new("struct fx_reply *")
+        FFI.memmove(reply, self._socket.recv(4096), FFI.sizeof("struct fx_reply"))
+        return reply
+
+    def command(
+        self,
+        name: str,
+        *,
+        nf: int = -1,
+        slot: int = -1,
+        value: float = 0.0,
+        targets: list[int] | None = None,
+        text: str = "",
+    ) -> Any:
+        """The reply to a command ("LAUNCH"). Raises `Refused`."""
+        request = FFI.new("struct fx_request *")
+        request.abi_version = self._library.FX_ABI_VERSION
+        request.kind = getattr(self._library, f"FX_CMD_{name}")
+        request.type, request.slot, request.value = nf, slot, value
+        request.targets = (targets or []) + [-1] * (16 - len(targets or []))
+        request.text = text.encode()
+        reply = self.raw(bytes(FFI.buffer(request)))
+        if reply.status == self._library.FX_REFUSED:
+            raise Refused(FFI.string(reply.reason).decode())
+        return reply
+
+    def page(self, *, fresh: bool = True) -> Any:
+        """A consistent copy of the page, of a new snapshot if `fresh`."""
+        if fresh:
+            self.command("SNAPSHOT")
+        assert self._library.fx_page_read(self._page, self._copy) == 0
+        copy = FFI.new("struct fx_page *")
+        FFI.memmove(copy, self._copy, FFI.sizeof("struct fx_page"))
+        return copy
+
+    def instance(self, nf: int, slot: int) -> Any:
+        """The page's entry of one instance, of a new snapshot."""
+        page = self.page()
+        found = page.instance[page.type[nf].first + slot]
+        kept = FFI.new("struct fx_page_instance *")
+        kept[0] = found
+        return kept
+
+    def states(self, nf: int) -> list[int]:
+        """States of a type's slots."""
+        page = self.page()
+        first = page.type[nf].first
+        return [page.instance[first + s].state for s in range(page.type[nf].max_instances)]
+
+    def await_states(self, nf: int, wanted: list[int], limit_s: float = 20.0) -> None:
+        """Waits until a type's slots have these states."""
+        self.until(lambda: self.states(nf) == wanted, f"states {wanted}", limit_s)
+
+    def nf_pids(self) -> list[int]:
+        """Processes of the instances that are not stopped."""
+        page = self.page()
+        return [i.pid for i in page.instance if i.type >= 0 and i.state != STOPPED and i.pid]
+
+
+def dropped(page: Any) -> int:
+    """Losses of all causes."""
+    return sum(page.dropped)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

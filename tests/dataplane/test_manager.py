@@ -1,0 +1,366 @@
+"""The manager for real: every packet counted, every instance accounted for, faults survived."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from tests.dataplane.running_manager import (
+    BLOCKED,
+    DRAINING,
+    FFI,
+    LAUNCHING,
+    RUNNING,
+    STOPPED,
+    Manager,
+    Refused,
+    alive,
+    dropped,
+    need_dataplane,
+)
+
+pytestmark = pytest.mark.dataplane
+
+CHAIN = """
+set law=0 core_budget=24 status_ms=20
+type monitor function=monitor ring=4096 max=4
+type forwarder function=forwarder ring=4096 max=4
+type encryptor function=encryptor ring=4096 max=4
+chain main types=monitor,forwarder,encryptor
+"""
+"""Three types of the paper; a port is added by the test."""
+
+Start = Callable[..., Manager]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start(configuration, *options): a manager that is ended after the test."""
+    need_dataplane()
+    managers: list[Manager] = []
+
+    def start(configuration: str, *options: str) -> Manager:
+        folder = tmp_path / f"m{len(managers)}"
+        folder.mkdir()
+        managers.append(Manager(folder, configuration, *options))
+        return managers[-1].__enter__()
+
+    yield start
+    for manager in managers:
+        manager.end()
+
+
+def memif(path: Path) -> str:
+    """A port line: this side is the memif server."""
+    return f"port net_memif0,role=server,id=0,socket={path}/memif.sock,socket-abstract=no peer=0\n"
+
+
+def settled(manager: Manager) -> object:
+    """A page when nothing is in flight any more."""
+
+    def quiet() -> object:
+        page = manager.page()
+        return page if page.in_flight == 0 else None
+
+    return manager.until(quiet, "an empty chain")
+
+
+def whole(manager: Manager) -> None:
+    """Offered = delivered + dropped, and the pool has every mbuf that the port does not hold."""
+    page = settled(manager)
+    assert page.offered == page.delivered + dropped(page)  # type: ignore[attr-defined]
+
+
+def test_packets_pass_the_chain_and_are_all_counted(start: Start, tmp_path: Path) -> None:
+    manager = start(CHAIN + memif(tmp_path))
+    options = PktgenOptions(
+        port=memif_client(tmp_path / "memif.sock"),
+        rate_pps=20_000.0,
+        duration_s=1.0,
+        key="000102030405060708090a0b0c0d0e0f",
+        backlog_ms=60_000.0,
+    )
+    with Pktgen(options) as pktgen:
+        summary = pktgen.wait(60)
+    assert summary.sent == summary.delivered == 20_000
+    page = settled(manager)
+    assert page.offered == page.delivered == 20_000
+    assert [page.instance[page.type[t].first].served for t in range(3)] == [20_000] * 3
+    assert dropped(page) == 0
+
+
+def test_a_launched_instance_takes_flows_only_once_it_polls(start: Start) -> None:
+    manager = start("set entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
+    reply = manager.command("LAUNCH", nf=0)
+    assert reply.slot == 1
+    manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
+    instance = manager.instance(0, 1)
+    assert instance.command_ns < instance.polling_ns < instance.mapped_ns
+    assert instance.start_kind == 1
+
+
+def test_block_drains_parks_and_rerun_wakes(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    manager.command("LAUNCH", nf=1)
+    manager.await_states(1, [RUNNING, RUNNING, STOPPED, STOPPED])
+    for _ in range(20):
+        manager.command("BLOCK", nf=1, slot=1)
+        manager.await_states(1, [RUNNING, BLOCKED, STOPPED, STOPPED])
+        instance = manager.instance(1, 1)
+        assert instance.queue == 0
+        served = instance.served
+        assert manager.instance(1, 1).served == served
+        manager.command("RERUN", nf=1, slot=1)
+        manager.await_states(1, [RUNNING, RUNNING, STOPPED, STOPPED])
+    page = manager.page()
+    assert (page.type[1].blocks, page.type[1].reruns) == (20, 20)
+
+
+def test_targets_rerun_before_they_launch(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    manager.command("TARGETS", targets=[3, 1, 1])
+    manager.await_states(0, [RUNNING, RUNNING, RUNNING, STOPPED])
+    manager.command("TARGETS", targets=[1, -1, -1])
+    manager.until(lambda: manager.states(0).count(BLOCKED) == 2, "two parked instances")
+    manager.command("TARGETS", targets=[4])
+    manager.await_states(0, [RUNNING] * 4)
+    page = manager.page()
+    assert (page.type[0].launches, page.type[0].reruns) == (4, 2)
+    reply = manager.command("TARGETS", targets=[9, 1, 1])
+    assert reply.status == 2
+    assert list(reply.clipped)[:3] == [5, 0, 0]
+
+
+def test_a_spare_is_launched_by_waking_it(start: Start) -> None:
+    manager = start("set spares=2\n" + CHAIN + "port net_null0 peer=0\n")
+    manager.until(lambda: manager.page().spares_ready == 2, "two spares")
+    manager.command("LAUNCH", nf=2)
+    manager.await_states(2, [RUNNING, RUNNING, STOPPED, STOPPED])
+    assert manager.instance(2, 1).start_kind == 2
+    manager.until(lambda: manager.page().spares_ready == 2, "a new spare")
+
+
+def test_bad_arguments_refuse_the_launch_and_leave_the_slot_usable(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    manager.command("LAUNCH", nf=1, slot=1, text="nonsense")
+    manager.until(lambda: manager.page().type[1].failed_launches == 1, "the failed launch")
+    assert b"nonsense" in FFI.string(manager.page().type[1].last_failure)
+    manager.await_states(1, [RUNNING, STOPPED, STOPPED, STOPPED])
+    manager.command("LAUNCH", nf=1, slot=1)
+    manager.await_states(1, [RUNNING, RUNNING, STOPPED, STOPPED])
+
+
+def test_commands_that_make_no_sense_are_refused_with_a_reason(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    for kind, arguments, reason in (
+        ("LAUNCH", {"nf": 7}, "no type 7"),
+        ("BLOCK", {"nf": 0, "slot": 4}, "slots 0 to 3"),
+        ("BLOCK", {"nf": 0, "slot": 1}, "is stopped"),
+        ("RERUN", {"nf": 0, "slot": 0}, "is running"),
+        ("STOP", {"nf": 0, "slot": 3}, "is stopped"),
+        ("PACE", {"nf": 0, "value": float("nan")}, "pace"),
+        ("MAPPING", {"nf": 0, "value": 9.0}, "value"),
+        ("TARGETS", {"targets": [-5]}, "targets[0]"),
+        ("CHAIN", {"text": "rule"}, "one chain"),
+    ):
+        with pytest.raises(Refused, match=reason.replace("[", r"\[").replace("]", r"\]")):
+            manager.command(kind, **arguments)  # type: ignore[arg-type]
+    good = bytes(FFI.sizeof("struct fx_request"))
+    for data in (b"x", good + b"x", good, os.urandom(len(good))):
+        reply = manager.raw(data)
+        assert reply.status == 1
+        assert FFI.string(reply.reason)
+    assert manager.page().refused_commands == 13
+
+
+def test_the_control_socket_and_the_page_are_for_their_owner_only(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    for name in ("control.sock", "page"):
+        assert stat.S_IMODE((manager.folder / name).stat().st_mode) & 0o077 == 0
+
+
+def test_killed_instances_cost_only_what_they_held(start: Start, tmp_path: Path) -> None:
+    manager = start(CHAIN + memif(tmp_path))
+    options = PktgenOptions(
+        port=memif_client(tmp_path / "memif.sock"), rate_pps=100_000.0, control=True
+    )
+    chance = random.Random(1)
+    with Pktgen(options) as pktgen:
+        pktgen.begin()
+        manager.command("TARGETS", targets=[2, 2, 2])
+        for t in range(3):
+            manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "two of each")
+        for kill in range(50):
+            t = chance.randrange(3)
+            slot = chance.choice(
+                [s for s, state in enumerate(manager.states(t)) if state == RUNNING]
+            )
+            manager.command("KILL", nf=t, slot=slot)
+            manager.until(
+                lambda t=t, kill=kill: sum(manager.page().type[k].deaths for k in range(3)) > kill,
+                "a death",
+            )
+            manager.command("TARGETS", targets=[2, 2, 2])
+            manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "the new instance")
+        pktgen.stop()
+    page = settled(manager)
+    assert sum(page.type[t].deaths for t in range(3)) == 50
+    assert page.offered == page.delivered + dropped(page)
+    assert page.dropped[4] <= 50 * 64
+    causes = list(page.dropped)
+    assert causes[1] == causes[2] == causes[5] == causes[6] == 0
+    lost = sum(page.instance[e].lost for e in range(12))
+    assert lost == page.dropped[4]
+
+
+def test_the_last_instance_of_a_type_comes_back_at_once(start: Start) -> None:
+    manager = start("set entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
+    for _ in range(5):
+        before = manager.instance(0, 0)
+        manager.command("KILL", nf=0, slot=0)
+        manager.until(
+            lambda before=before: (
+                manager.instance(0, 0).generation > before.generation
+                and manager.instance(0, 0).state == RUNNING
+                and manager.instance(0, 0).served > before.served
+            ),
+            "the same slot, served again",
+        )
+    assert manager.page().dropped[1] == 0
+
+
+def test_a_stopped_process_loses_nothing_but_by_its_full_ring(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    pid = manager.instance(1, 0).pid
+    os.kill(pid, signal.SIGSTOP)
+    manager.until(lambda: manager.instance(1, 0).ring_dropped > 0, "a full ring")
+    os.kill(pid, signal.SIGCONT)
+    served = manager.instance(1, 0).served
+    manager.until(lambda: manager.instance(1, 0).served > served + 10_000, "service again")
+    page = manager.page()
+    assert page.offered == page.delivered + dropped(page) + page.in_flight
+
+
+def test_random_commands_leak_nothing(start: Start) -> None:
+    manager = start("set spares=1\n" + CHAIN + "port net_null0 peer=0\n")
+    chance = random.Random(2)
+    for _ in range(500):
+        kind = chance.choice(["LAUNCH", "BLOCK", "RERUN", "STOP", "TARGETS"])
+        try:
+            if kind == "TARGETS":
+                manager.command(kind, targets=[chance.randint(1, 4) for _ in range(3)])
+            elif kind == "LAUNCH":
+                manager.command(kind, nf=chance.randrange(3))
+            else:
+                manager.command(kind, nf=chance.randrange(3), slot=chance.randrange(4))
+        except Refused:
+            time.sleep(0.002)
+    manager.command("TARGETS", targets=[1, 1, 1])
+    for t in range(3):
+        manager.until(
+            lambda t=t: not {DRAINING, LAUNCHING} & set(manager.states(t)), "a state of rest"
+        )
+    processes = manager.nf_pids()
+    assert len(set(processes)) == sum(
+        state != STOPPED for t in range(3) for state in manager.states(t)
+    )
+    page = manager.page()
+    assert all(page.instance[e].bad_messages == 0 for e in range(12))
+    assert sum(page.type[t].deaths + page.type[t].failed_launches for t in range(3)) == 0
+    assert manager.end() == 0
+    assert not any(alive(pid) for pid in processes)
+
+
+def test_a_clean_end_leaves_no_file_and_no_process(start: Start) -> None:
+    manager = start("set spares=1\n" + CHAIN + "port net_null0 peer=0\n")
+    manager.until(lambda: manager.page().spares_ready == 1, "a spare")
+    pids = manager.nf_pids()
+    assert manager.end(signal.SIGINT) == 0
+    assert not any(alive(pid) for pid in pids)
+    assert not list(Path("/dev/hugepages").glob(f"{manager.prefix}*"))
+    assert not Path("/var/run/dpdk", manager.prefix).exists()
+    assert sorted(path.name for path in manager.folder.iterdir()) == [
+        "manager.conf",
+        "manager.log",
+        "nf.log",
+    ]
+
+
+def test_nfs_end_with_a_killed_manager_and_a_new_one_starts(tmp_path: Path) -> None:
+    need_dataplane()
+    first = Manager(tmp_path, "set spares=1\n" + CHAIN + "port net_null0 peer=0\n").__enter__()
+    pids = first.nf_pids()
+    first.end(signal.SIGKILL)
+    end = time.monotonic() + 2
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (tmp_path / "control.sock").unlink()
+    (tmp_path / "page").unlink()
+    with Manager(tmp_path, CHAIN + "port net_null0 peer=0\n") as second:
+        assert second.prefix == first.prefix
+        second.until(lambda: second.page().delivered > 1000, "packets")
+
+
+def test_the_built_in_law_takes_over_and_hands_back(start: Start) -> None:
+    manager = start(
+        "set interval_ms=100 core_budget=24 status_ms=20\n"
+        "type burner function=monitor ring=1024 max=4 pace=20000 cost_ns=50000 high=0.682 "
+        "low=0.341\nchain main types=burner\nport net_null0 peer=0\n"
+    )
+    manager.until(lambda: manager.page().control == 2, "the law")
+    manager.until(lambda: manager.states(0).count(RUNNING) >= 2, "a launch of the law")
+    manager.command("HEARTBEAT")
+    assert manager.page().control == 1
+    manager.until(lambda: manager.page().control == 2, "the law again")
+    assert manager.page().takeovers == 1
+
+
+def test_a_paced_instance_serves_its_rate_and_declares_its_cost(start: Start) -> None:
+    manager = start(
+        CHAIN.replace("function=monitor", "function=monitor pace=50000 cost_ns=92")
+        + "set scale=0.05\nport net_null0 peer=0\n"
+    )
+    before = manager.instance(0, 0)
+    page = manager.page()
+    time.sleep(1.0)
+    after = manager.instance(0, 0)
+    later = manager.page()
+    rate = (after.served - before.served) / ((later.time_ns - page.time_ns) * 1e-9)
+    assert rate == pytest.approx(50_000, rel=0.05)
+    assert after.declared
+    assert after.processing_ns == pytest.approx(92 / 0.05)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("type a function=nothing", "no NF function 'nothing'"),
+        ("type a function=monitor ring=100", "power of two"),
+        ("type a function=monitor max=0", "max"),
+        ("type a function=monitor colour=red", "unknown key 'colour'"),
+        ("chain c types=x", "unknown type 'x'"),
+        ("paint it", "unknown statement 'paint'"),
+        ("set scale=nan", "scale"),
+        ("type n function=nat mapping=even", "keeps state per flow"),
+        ("rule nowhere", "unknown chain"),
+        ("port net_nothing9", "cannot be opened"),
+    ],
+)
+def test_wrong_configurations_are_refused_in_one_line(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    need_dataplane()
+    manager = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n" + line + "\n")
+    assert manager.process.wait(20) == 2
+    text = manager.log.read_text()
+    assert reason in text
+    assert text.count("flexnfv-manager:") == 1
