@@ -188,7 +188,8 @@ class ServiceChain(_Model):
         interval_s: monitor interval, seconds (1 s in the paper).
         mapping: which instance a flow goes to: `algorithm1`, `rendezvous` or `even`.
         mode: `pipeline` (the paper), `backpressure` (NFVnice: shed at the chain's entry),
-            `run_to_completion` (the whole chain in one process per core).
+            `run_to_completion` (the whole chain in one process per core): then the first NF type
+            stands for the replicas of that process, and the others have no instances.
         core_budget: cores that all instances together may hold.
         parked_weight: cost of a parked core relative to a running one.
         park_timeout_s: parked longer than this is stopped; never if absent (as the paper).
@@ -326,15 +327,51 @@ class ServiceChain(_Model):
         array.flags.writeable = False
         return array
 
+    @property
+    def _replicated(self) -> bool:
+        return self.mode == "run_to_completion"
+
+    @property
+    def _functions(self) -> dict[str, str]:
+        """NF function by NF type."""
+        return {nf.name: nf.function for nf in self.nf}
+
+    @property
+    def _named_paths(self) -> list[tuple[tuple[str, ...], float]]:
+        """NF type names and share of every chain of the file."""
+        if not self.path:
+            return [(self.nf_names, 1.0)]
+        return [(path.nfs, path.share) for path in self.path]
+
+    def _first_only(self, numbers: Iterable[int]) -> list[int]:
+        """Numbers of instances; run to completion, only the first type has any."""
+        first, *others = numbers
+        return [first, *(0 if self._replicated else number for number in others)]
+
     @cached_property
     def capacity_pps(self) -> FloatArray:
-        """Loss-free rate of one instance, packets/s, [T]."""
-        return self._floats(self._measured.nf[nf.function].loss_free_pps for nf in self.nf)
+        """Loss-free rate of one instance, packets/s, [T].
+
+        A run-to-completion replica spends the processing times of all NFs on a packet, and the
+        longest of their times outside processing (receive, transmit, loop) once.
+        """
+        rates = [self._measured.nf[nf.function].loss_free_pps for nf in self.nf]
+        if self._replicated:
+            measured = [self._measured.nf[nf.function] for nf in self.nf]
+            outside_ns = max(max(0.0, 1e9 / nf.loss_free_pps - nf.processing_ns) for nf in measured)
+            rates[0] = 1e9 / (self.processing_ns[0] + outside_ns)
+        return self._floats(rates)
 
     @cached_property
     def processing_ns(self) -> FloatArray:
-        """Per-packet processing time, ns, [T]."""
-        return self._floats(self._measured.nf[nf.function].processing_ns for nf in self.nf)
+        """Per-packet processing time, ns, [T]; of a replica: of all NFs, mean over the paths."""
+        times = [self._measured.nf[nf.function].processing_ns for nf in self.nf]
+        if self._replicated:
+            times[0] = sum(
+                share * sum(self._measured.nf[self._functions[name]].processing_ns for name in path)
+                for path, share in self._named_paths
+            )
+        return self._floats(times)
 
     @cached_property
     def overload_penalty(self) -> FloatArray:
@@ -354,7 +391,7 @@ class ServiceChain(_Model):
     @cached_property
     def max_load(self) -> FloatArray:
         """Maximum load of one instance, erlangs, [T]."""
-        return self._floats(self._measured.nf[nf.function].max_load for nf in self.nf)
+        return self._floats(self.capacity_pps * self.processing_ns * 1e-9)
 
     @cached_property
     def high_load(self) -> FloatArray:
@@ -378,7 +415,7 @@ class ServiceChain(_Model):
     @cached_property
     def min_instances(self) -> IntArray:
         """Fewest wanted instances, [T]."""
-        return self._ints(nf.min_instances for nf in self.nf)
+        return self._ints(self._first_only(nf.min_instances for nf in self.nf))
 
     @cached_property
     def max_instances(self) -> IntArray:
@@ -388,7 +425,7 @@ class ServiceChain(_Model):
     @cached_property
     def initial_instances(self) -> IntArray:
         """Instances running at reset, [T]."""
-        return self._ints(nf.initial_instances for nf in self.nf)
+        return self._ints(self._first_only(nf.initial_instances for nf in self.nf))
 
     @cached_property
     def cores_per_instance(self) -> IntArray:
@@ -403,15 +440,17 @@ class ServiceChain(_Model):
     @cached_property
     def paths(self) -> tuple[tuple[int, ...], ...]:
         """NF type indices of every chain of the file, in order of passage."""
-        if not self.path:
-            return (tuple(range(self.types)),)
+        if self._replicated:
+            return ((0,),)
         index = {name: t for t, name in enumerate(self.nf_names)}
-        return tuple(tuple(index[name] for name in path.nfs) for path in self.path)
+        return tuple(tuple(index[name] for name in path) for path, _ in self._named_paths)
 
     @cached_property
     def path_shares(self) -> FloatArray:
         """Each path's part of the offered rate, [P]."""
-        return self._floats([path.share for path in self.path] or [1.0])
+        if self._replicated:
+            return self._floats([1.0])
+        return self._floats(share for _, share in self._named_paths)
 
     @cached_property
     def through(self) -> FloatArray:

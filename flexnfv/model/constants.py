@@ -31,9 +31,7 @@ def constants_of(
     order = _order(following)
     place = np.argsort(order)
     back = (following >= 0) & (place[following] < place[np.arange(types)])
-    visit = np.zeros(types)
-    for path, share in zip(chain.paths, chain.path_shares, strict=True):
-        visit[list(path)] += share
+    visit = chain.through.copy()
     hashes, hash_flows = np.unique(flows.hashes, return_counts=True)
     residue = np.zeros((slots + 1, hashes.size), np.int8)
     if count_flows:
@@ -62,8 +60,8 @@ def constants_of(
         jitter=chain.jitter.copy(),
         ring_slots=chain.ring_slots.astype(np.float64),
         min_instances=chain.min_instances.copy(),
-        max_instances=chain.max_instances.copy(),
-        initial_instances=chain.initial_instances.copy(),
+        # Run to completion, only the first type has instances.
+        max_instances=np.where(visit > 0, chain.max_instances, 0),
         cores_per_instance=chain.cores_per_instance.copy(),
         mapping_kinds=chain.mapping_kinds.copy(),
         order=order,

@@ -21,7 +21,8 @@ what the ring held is lost. A type that is left with none running is launched (o
 
 **Backpressure** (NFVnice, Kulkarni et al., SIGCOMM 2017). A ring that reaches 80 % throttles until
 it is below 60 %. Then the chain's entry admits for it what it drains, and sheds the excess before
-any NF has spent time on it: the mean of switching the entry off and on within a segment.
+any NF has spent time on it: the mean of switching the entry off and on within a segment. Instances
+are never offered too much then, so that there is no overload penalty.
 
 **Known limit.** Every type splits the offered flows anew by its own shares. In truth one hash
 decides at all types, so that losses at one instance spare the instance with the same index
@@ -117,7 +118,6 @@ class Constants(NamedTuple):
     ring_slots: Floats  # [T]
     min_instances: Ints  # [T]
     max_instances: Ints  # [T]
-    initial_instances: Ints  # [T]
     cores_per_instance: Ints  # [T]
     mapping_kinds: Ints  # [T]
     order: Ints  # [T], types so that as few paths as possible go back
@@ -198,6 +198,12 @@ def random_word(stream: Any, counter: int) -> Any:
 def unit(word: Any) -> float:
     """A random word as a number in [0, 1)."""
     return float(word >> SHIFT_11) * (1.0 / 9007199254740992.0)
+
+
+def wobble(word: Any, i: int) -> float:
+    """One of the four numbers in (-1, 1) that a random word holds: 16 bits for each instance."""
+    bits = (word >> (SHIFT_16 * np.uint64(i % 4))) & MASK_16
+    return (float(bits) + 0.5) * (1.0 / 32768.0) - 1.0
 
 
 def latency(mean_s: float, spread: float, stream: Any, counter: int) -> float:
@@ -542,13 +548,15 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         total = 0.0
                         for p in range(paths):
                             total += inflow[p, t]
-                        passing[t] = 1.0 - s.unmapped[e, t]
+                        base = ((step * c.substeps + k) * types + t) * words
                         accepted = 0.0
                         for i in range(slots):
                             admitted[t, i] = share[e, t, i]
                             amount = total * share[e, t, i]
                             if amount > 0.0:
+                                word = random_word(stream, base + i // 4)
                                 room = c.capacity_pps[t] * span
+                                room *= 1.0 + c.jitter[t] * wobble(word, i)
                                 if not s.throttled[e, t, i]:
                                     room += max(0.0, HIGH_MARK * c.ring_slots[t] - queue[e, t, i])
                                 if amount > room:
@@ -622,10 +630,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         amount = total * portion
                         ability = able
                         if jitter > 0.0:
-                            bits = (word >> (SHIFT_16 * np.uint64(i % 4))) & MASK_16
-                            u = (float(bits) + 0.5) * (1.0 / 32768.0) - 1.0
-                            ability = able * (1.0 + jitter * u)
-                        if amount > able:
+                            ability = able * (1.0 + jitter * wobble(word, i))
+                        if amount > able and not c.backpressure:
                             excess = min(1.0, (amount - able) * excess_scale)
                             ability = ability * (1.0 - penalty * excess)
                         pool = before + amount

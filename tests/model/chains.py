@@ -59,7 +59,7 @@ def random_chain(rng: np.random.Generator, **changes: Any) -> ServiceChain:
         "core_budget": needed + int(rng.integers(0, 8)),
         "park_timeout_s": None if rng.random() < 0.5 else 2.0,
         "flows": {"count": 200, "zipf": 1.0, "seed": 3},
-        "mode": str(rng.choice(["pipeline", "backpressure"])),
+        "mode": str(rng.choice(["pipeline", "backpressure", "run_to_completion"])),
         "nf": nf,
         "path": paths,
     } | changes

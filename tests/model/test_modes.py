@@ -1,0 +1,78 @@
+"""Backpressure and run to completion, beside the pipeline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flexnfv.chain import load_chain
+from flexnfv.model import BatchModel, ModelBackend
+from flexnfv.reading import Reading
+from flexnfv.traces import Trace, gbps_to_pps
+
+
+def _steady(mode: str, gbps: float, targets: list[int], chain_name: str = "paper") -> Reading:
+    chain = load_chain(chain_name).replace(mode=mode)
+    backend = ModelBackend(chain)
+    backend.reset(Trace("constant", np.full(8, gbps_to_pps(gbps)), 1.0), seed=1)
+    for _ in range(6):
+        backend.step(np.array(targets))
+    return backend.step(np.array(targets))
+
+
+@pytest.mark.parametrize("chain", ["paper", "paper-reverse", "two-paths"])
+@pytest.mark.parametrize("gbps", [2, 4, 6, 10])
+@pytest.mark.parametrize("targets", [[1, 1, 1], [2, 1, 1], [3, 2, 1]])
+def test_backpressure_carries_no_less_than_dropping_at_the_rings(
+    chain: str, gbps: float, targets: list[int]
+) -> None:
+    pipeline = _steady("pipeline", gbps, targets, chain)
+    backpressure = _steady("backpressure", gbps, targets, chain)
+    assert backpressure.delivered_pps >= 0.99 * pipeline.delivered_pps
+
+
+def test_backpressure_sheds_at_the_entry_what_a_later_nf_would_lose() -> None:
+    # Reverse order: the encryptor could carry 7.9 Mpps, the monitor behind it 4.43 Mpps.
+    pipeline = _steady("pipeline", 6, [1, 1, 1], "paper-reverse")
+    backpressure = _steady("backpressure", 6, [1, 1, 1], "paper-reverse")
+    assert pipeline.ring_dropped_pps.sum() > 1e6
+    assert backpressure.ring_dropped_pps.sum() < 1e4
+    assert backpressure.shed_pps == pytest.approx(
+        float(backpressure.offered_pps - backpressure.delivered_pps), rel=1e-6
+    )
+    assert backpressure.served_pps[0].sum() < 0.8 * pipeline.served_pps[0].sum()
+
+
+def test_backpressure_ends_below_the_low_mark() -> None:
+    chain = load_chain("paper").replace(mode="backpressure")
+    model = BatchModel(chain, 1)
+    rates = np.array([[6e6, 6e6, 6e6, 1e6, 1e6]])
+    model.reset_envs([0], rates, [1])
+    for _ in range(2):
+        reading = model.step([[1, 1, 1]])
+    assert reading.shed_pps[0] > 1e6
+    assert 0.6 <= reading.queue[0, 0, 0] / chain.ring_slots[0] <= 0.85
+    for _ in range(2):
+        reading = model.step([[1, 1, 1]])
+    assert reading.shed_pps[0] == 0
+    assert reading.queue[0, 0, 0] == 0
+
+
+def test_run_to_completion_scales_replicas_of_the_whole_chain() -> None:
+    chain = load_chain("paper").replace(mode="run_to_completion")
+    one = _steady("run_to_completion", 6, [1, 1, 1])
+    three = _steady("run_to_completion", 6, [3, 1, 1])
+    assert one.delivered_pps == pytest.approx(chain.capacity_pps[0], rel=0.05)
+    assert three.delivered_pps == pytest.approx(3 * chain.capacity_pps[0], rel=0.05)
+    np.testing.assert_array_equal(three.running, [3, 0, 0])
+    np.testing.assert_array_equal(three.core_usage(chain), [3, 0, 0])
+    # A packet costs all processing times, and receiving and sending but once.
+    assert chain.processing_ns[0] == pytest.approx(92.1 + 108.2 + 101.5)
+    assert chain.capacity_pps[0] == pytest.approx(1e9 / (301.8 + 1e3 / 4.43 - 92.1))
+
+
+def test_latency_is_the_processing_time_until_queues_grow() -> None:
+    calm = _steady("pipeline", 2, [2, 2, 2])
+    assert calm.latency_s == pytest.approx((92.1 + 108.2 + 101.5) * 1e-9)
+    full = _steady("pipeline", 6, [1, 4, 4])
+    assert full.latency_s == pytest.approx(4095 / 4.3e6, rel=0.05)
