@@ -49,7 +49,9 @@ bench: $(READY)
 	    echo "== $$program"; $(BIN)/python -m tests.benchmarks.$$program $(ARGS) || exit; \
 	done
 
-reproduce: dataplane
+# On the model alone, after one line that says why, where the dataplane cannot be built or run.
+reproduce: $(READY)
+	@{ .ci/setup-dataplane && .ci/build-dataplane; } || [ -z "$$FLEXNFV_REQUIRE_DPDK" ]
 	$(BIN)/flexnfv reproduce all $(ARGS)
 
 soak: dataplane

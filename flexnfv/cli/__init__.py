@@ -52,6 +52,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("bench", "compare policies on traces, with intervals and fronts", "flexnfv.cli.bench"),
     Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
+    Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),
     Command("traces", "list, show and import traffic traces", "flexnfv.cli.traces"),
 )
 
