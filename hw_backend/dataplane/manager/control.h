@@ -13,7 +13,8 @@ struct fx_options {
     uint32_t worker_cpus, nf_cpus;
     uint16_t worker_cpu[FX_MAX_WORKERS];
     uint16_t nf_cpu[128];
-    bool pci; /* probe PCI devices: a NIC is asked for */
+    bool pci;      /* probe PCI devices: a NIC is asked for */
+    bool tethered; /* end with standard input */
 };
 
 extern struct fx_options fx_options;

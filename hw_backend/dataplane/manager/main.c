@@ -90,7 +90,7 @@ int fx_watch(int epoll, int fd, enum fx_event event, uint32_t argument)
 
 static const char usage[] =
     "usage: flexnfv-manager --config FILE --dir DIR [--prefix NAME] [--cores LIST]\n"
-    "                       [--nf-cores LIST] [--nf PATH] [--huge-dir DIR] [--pci]\n"
+    "                       [--nf-cores LIST] [--nf PATH] [--huge-dir DIR] [--pci] [--tethered]\n"
     "  --config FILE    types, chains, ports (see README.md)\n"
     "  --dir DIR        an existing folder for the page, the control socket and nf.log\n"
     "  --prefix NAME    DPDK file prefix, one per manager (default flexnfv)\n"
@@ -98,7 +98,8 @@ static const char usage[] =
     "  --nf-cores LIST  CPUs of the NFs (default: the other allowed ones)\n"
     "  --nf PATH        the NF program (default: the one built with this)\n"
     "  --huge-dir DIR   a hugetlbfs mount\n"
-    "  --pci            probe PCI devices, for NICs\n";
+    "  --pci            probe PCI devices, for NICs\n"
+    "  --tethered       end when standard input does, with whoever started it\n";
 
 static int parse_cpus(const char *option, const char *text, uint16_t *cpu, uint32_t most,
                       uint32_t *count, struct fx_error *error)
@@ -168,7 +169,8 @@ static int parse_options(int argc, char **argv, struct fx_error *error)
         {"prefix", required_argument, NULL, 'p'},   {"cores", required_argument, NULL, 'w'},
         {"nf-cores", required_argument, NULL, 'n'}, {"nf", required_argument, NULL, 'f'},
         {"huge-dir", required_argument, NULL, 'h'}, {"pci", no_argument, NULL, 'P'},
-        {"help", no_argument, NULL, '?'},           {NULL, 0, NULL, 0}};
+        {"tethered", no_argument, NULL, 't'},       {"help", no_argument, NULL, '?'},
+        {NULL, 0, NULL, 0}};
     int option;
     bool nf_cores_given = false;
     fx_options.nf_path = beside_this_program();
@@ -191,6 +193,9 @@ static int parse_options(int argc, char **argv, struct fx_error *error)
             break;
         case 'P':
             fx_options.pci = true;
+            break;
+        case 't':
+            fx_options.tethered = true;
             break;
         case 'w':
             if (parse_cpus("--cores", optarg, fx_options.worker_cpu, FX_MAX_WORKERS,
@@ -516,7 +521,8 @@ static int start_control(struct fx_error *error)
         fx_log("no real-time priority for the control thread: commands may take longer");
     if (watch_signals() != 0 || timer(mgr->config.status_ns, FX_EVENT_STATUS) != 0 ||
         timer(mgr->config.interval_ns, FX_EVENT_INTERVAL) != 0 ||
-        fx_watch(epoll_fd, mgr->event_fd, FX_EVENT_NF, 0) != 0)
+        fx_watch(epoll_fd, mgr->event_fd, FX_EVENT_NF, 0) != 0 ||
+        (fx_options.tethered && fx_watch(epoll_fd, STDIN_FILENO, FX_EVENT_SIGNAL, 0) != 0))
         return fx_fail(error, "no events: %s", strerror(errno));
     return 0;
 }

@@ -1,0 +1,226 @@
+"""Reading and commanding a running manager: its statistics page and its control socket."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from flexnfv.errors import BackendError
+from flexnfv.hw_backend.abi import (
+    ABI_VERSION,
+    ENTRIES,
+    LIMITS,
+    MAX_TYPES,
+    REQUESTS,
+    STATUSES,
+    Page,
+    Snapshot,
+    ffi,
+)
+from flexnfv.mapping import MappingKind
+
+PAGE_FILE = "page"
+SOCKET_FILE = "control.sock"
+
+_REPLY_S = 10.0
+_REPLY_BYTES = ffi.sizeof("struct fx_reply")
+_ARGS_BYTES = LIMITS["FX_ARGS_LENGTH"]
+
+
+class Refused(BackendError):
+    """The manager refused a command; the text is its reason."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The manager's answer to a command that it took.
+
+    Attributes:
+        time_ns: when it was taken, CLOCK_MONOTONIC.
+        slot: slot of the instance that was meant or launched, -1 if none.
+        instance: its index in the page, -1 if none.
+        clipped: wanted instances that limits or budget refused, per NF type.
+        reason: why targets were taken in part, or empty.
+    """
+
+    time_ns: int
+    slot: int
+    instance: int
+    clipped: tuple[int, ...]
+    reason: str
+
+
+class Client:
+    """A connection to the manager whose page and socket lie in a folder.
+
+    Commands may be given from several threads. Every command raises `Refused` with the manager's
+    reason if it is refused, and `BackendError` if there is no manager.
+
+    Args:
+        folder: the manager's folder.
+
+    Raises:
+        BackendError: no manager runs there, or one of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._sequence = 0
+        self._request = ffi.new("struct fx_request *")
+        self._request_bytes = ffi.buffer(self._request)
+        self._reply = ffi.new("struct fx_reply *")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(_REPLY_S)
+        try:
+            self._socket.connect(str(folder / SOCKET_FILE))
+            self.page = Page(folder / PAGE_FILE)
+        except OSError as error:
+            self._socket.close()
+            raise BackendError(f"no manager in {folder} ({error.strerror or error})") from None
+        except BackendError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        """End the connection; the manager runs on. May be called twice."""
+        self._socket.close()
+        self.page.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def read(self) -> Snapshot:
+        """The newest snapshot of the page, at most a status period old."""
+        return self.page.read()
+
+    def snapshot(self) -> Snapshot:
+        """A snapshot made now."""
+        self._tell("SNAPSHOT")
+        return self.page.read()
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def heartbeat(self) -> Reply:
+        """Say that a controller is there, so that the built-in law stays off."""
+        return self._tell("HEARTBEAT")
+
+    def targets(self, targets: Sequence[int]) -> Reply:
+        """Set the wanted instances per NF type, -1: as it is. A heartbeat as well."""
+        return self._tell("TARGETS", targets=targets)
+
+    def mapping(self, nf_type: int, kind: MappingKind) -> Reply:
+        """Change how an NF type's flows are mapped to its instances."""
+        return self._tell("MAPPING", nf_type, value=int(kind))
+
+    def launch(self, nf_type: int, slot: int = -1, args: str = "") -> Reply:
+        """Launch an instance in a stopped slot (-1: the first), with its type's args if empty."""
+        return self._tell("LAUNCH", nf_type, slot, text=args)
+
+    def block(self, nf_type: int, slot: int) -> Reply:
+        """Block a running instance: unmapped, drained, parked."""
+        return self._tell("BLOCK", nf_type, slot)
+
+    def rerun(self, nf_type: int, slot: int) -> Reply:
+        """Run a blocked instance again."""
+        return self._tell("RERUN", nf_type, slot)
+
+    def stop(self, nf_type: int, slot: int) -> Reply:
+        """Stop an instance; a running one is blocked and drained first."""
+        return self._tell("STOP", nf_type, slot)
+
+    def kill(self, nf_type: int, slot: int) -> Reply:
+        """Let an instance die (SIGKILL), to see what becomes of it."""
+        return self._tell("KILL", nf_type, slot)
+
+    def pace(self, pps: float, nf_type: int = -1) -> Reply:
+        """Limit every instance of an NF type (-1: of all) to a rate; 0: no limit."""
+        return self._tell("PACE", nf_type, value=pps)
+
+    def entry(self, mode: str) -> Reply:
+        """What happens at the chain's entry while a ring is nearly full: open, shed, hold."""
+        return self._tell("ENTRY", value=ENTRIES.get(mode, math.nan))
+
+    def law(self, allowed: bool) -> Reply:
+        """Whether the built-in law may take over when no controller is heard."""
+        return self._tell("LAW", value=float(allowed))
+
+    def rule(self, rule: str) -> Reply:
+        """Add a rule that says which packets go to which chain; "" removes all rules."""
+        return self._tell("CHAIN", text=rule)
+
+    def shutdown(self) -> Reply:
+        """End the manager and its NFs."""
+        return self._tell("SHUTDOWN")
+
+    def _tell(
+        self,
+        name: str,
+        nf_type: int = -1,
+        slot: int = -1,
+        *,
+        value: float = 0.0,
+        targets: Sequence[int] = (),
+        text: str = "",
+    ) -> Reply:
+        if len(text.encode()) >= _ARGS_BYTES:
+            raise Refused(f"text has {len(text.encode())} bytes, at most {_ARGS_BYTES - 1} fit")
+        with self._lock:
+            self._sequence += 1
+            request: Any = self._request
+            ffi.memmove(request, bytes(len(self._request_bytes)), len(self._request_bytes))
+            request.abi_version = ABI_VERSION
+            request.kind = REQUESTS[f"FX_CMD_{name}"]
+            request.sequence = self._sequence
+            request.type, request.slot, request.value = nf_type, slot, value
+            request.targets = [*(int(target) for target in targets)] + [-1] * (
+                MAX_TYPES - len(targets)
+            )
+            request.text = text.encode()
+            return self._answer(name.lower())
+
+    def _answer(self, command: str) -> Reply:
+        """Send the request and return its reply; one that comes late for another is passed over."""
+        reply: Any = self._reply
+        try:
+            self._socket.send(self._request_bytes)
+            while True:
+                data = self._socket.recv(_REPLY_BYTES + 1)
+                if len(data) != _REPLY_BYTES:
+                    raise BackendError(
+                        f"the manager in {self.folder} "
+                        + ("speaks another version" if data else "has ended")
+                    )
+                ffi.memmove(reply, data, _REPLY_BYTES)
+                if reply.sequence == self._sequence:
+                    break
+        except TimeoutError:
+            raise BackendError(
+                f"the manager in {self.folder} does not answer ({command})"
+            ) from None
+        except OSError as error:
+            raise BackendError(
+                f"the manager in {self.folder} has ended ({error.strerror or error})"
+            ) from None
+        reason = ffi.string(reply.reason).decode(errors="replace")
+        if reply.status == STATUSES["FX_REFUSED"]:
+            raise Refused(f"{command} is refused: {reason}")
+        return Reply(
+            int(reply.time_ns), int(reply.slot), int(reply.instance), tuple(reply.clipped), reason
+        )

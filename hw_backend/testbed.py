@@ -1,0 +1,381 @@
+"""The dataplane as one thing to start and stop: manager, NFs, generator.
+
+    with Testbed(load_chain("paper"), options=ManagerOptions(scale=0.05, pacing=True)) as testbed:
+        with testbed.generator(PktgenOptions(port=testbed.peer, rate_pps=1e5, duration_s=1)) as g:
+            print(g.wait())
+        print(testbed.client.snapshot().header["delivered"])
+
+Every testbed has a DPDK file prefix, a folder and a control socket of its own, so that several may
+run on one machine. Whatever happens, `close()` leaves no process, no huge page and no file behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flexnfv.chain import ServiceChain
+from flexnfv.errors import BackendError, InputError
+from flexnfv.hw_backend.build import MANAGER, built
+from flexnfv.hw_backend.client import SOCKET_FILE, Client
+from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
+from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+
+LOG_FILE = "manager.log"
+NF_LOG_FILE = "nf.log"
+CONFIGURATION_FILE = "manager.conf"
+
+_START_S = 30.0
+_END_S = 10.0
+_ORPHANS_S = 5.0
+_POLL_S = 0.005
+_RUNTIME = Path("/var/run/dpdk")
+
+_number = count()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """CPUs of the manager's threads, of the NFs and of the generator."""
+
+    manager: tuple[int, ...]
+    nfs: tuple[int, ...]
+    generator: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name} on {','.join(map(str, cpus))}"
+            for name, cpus in (
+                ("manager", self.manager),
+                ("NFs", self.nfs),
+                ("generator", self.generator),
+            )
+        )
+
+
+def place(cpus: Sequence[int], threads: int = 1) -> Placement:
+    """Who runs where: apart where CPUs are plenty, folded where they are few.
+
+    Args:
+        cpus: CPUs that may be used, at least one.
+        threads: of the manager.
+
+    Returns:
+        With one CPU everything on it; with two the NFs on the second and the rest on the first;
+        with more the generator on the last but one left over from the manager and the NFs.
+    """
+    cpus = sorted(cpus)
+    if len(cpus) < 3:
+        return Placement((cpus[0],), (cpus[-1],), (cpus[0],))
+    managers = min(threads, len(cpus) - 2)
+    return Placement(tuple(cpus[:managers]), tuple(cpus[managers:-1]), (cpus[-1],))
+
+
+class Testbed:
+    """A running manager with its NFs, and the generators that were started for it.
+
+    Args:
+        chain: the chain.
+        ports: see `flexnfv.hw_backend.config.configuration`; by default one memif, which a
+            generator connects to.
+        options: how the chain is run.
+        folder: where page, socket, configuration and logs lie, and stay (an existing or a new
+            folder without a manager in it); by default a temporary one, removed in the end.
+        placement: who runs where, `place` of all allowed CPUs if None.
+        keep: the manager outlives this process.
+
+    Attributes:
+        client: the connection to the manager, while it runs.
+    """
+
+    __test__ = False  # for pytest, which would take it for a test
+
+    client: Client
+
+    def __init__(
+        self,
+        chain: ServiceChain,
+        *,
+        ports: Sequence[str] = ("memif",),
+        options: ManagerOptions | None = None,
+        folder: Path | None = None,
+        placement: Placement | None = None,
+        keep: bool = False,
+    ) -> None:
+        self.chain = chain
+        self.ports = tuple(ports)
+        self.options = options or ManagerOptions()
+        self.placement = placement or place(
+            sorted(os.sched_getaffinity(0)), self.options.rx_threads + self.options.tx_threads
+        )
+        self.prefix = f"flexnfv_{os.getpid()}_{next(_number)}"
+        self.folder = folder.resolve() if folder is not None else Path()
+        self._own_folder = folder is None
+        self._keep = keep
+        self._process: subprocess.Popen[bytes] | None = None
+        self._generators: list[Pktgen] = []
+        self._nf_pids: set[int] = set()
+
+    # --- life -------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start the manager; returns once all initial instances poll.
+
+        Raises:
+            InputError: no huge pages, a port or an NF argument that does not work, a folder in
+                which a manager runs already.
+            BackendError: the dataplane is not built, or the manager died.
+        """
+        if self._process is not None:
+            raise BackendError("this testbed was started before; make another one")
+        program = built(MANAGER)
+        check_huge_pages()
+        if self._own_folder:
+            self.folder = Path(tempfile.mkdtemp(prefix="flexnfv-"))
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            remove_stale(self.folder)
+        try:
+            text = configuration(self.chain, self.ports, self.folder, self.options)
+            (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
+            self._spawn(program)
+            self._await_start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End generators and manager, if need be by force; may be called twice."""
+        for generator in self._generators:
+            generator.close()
+        self._generators.clear()
+        if hasattr(self, "client"):
+            self.client.close()
+        process = self._process
+        if process is not None:
+            clean = _end(process)
+            if process.stdin is not None:
+                process.stdin.close()
+            if not clean:
+                _end_orphans(self._nf_pids)
+                remove_dpdk_files(self.prefix)
+                for name in ("page", SOCKET_FILE):
+                    (self.folder / name).unlink(missing_ok=True)
+            for socket in self.folder.glob(f"{MEMIF_SOCKET}*"):
+                socket.unlink(missing_ok=True)
+        if self._own_folder and self.folder != Path():
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- what runs --------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        """The manager's process id."""
+        if self._process is None:
+            raise BackendError("the testbed was not started")
+        return self._process.pid
+
+    @property
+    def peer(self) -> str:
+        """The generator's port: the other side of the port `memif`."""
+        return memif_client(self.folder / MEMIF_SOCKET)
+
+    def generator(self, options: PktgenOptions) -> Pktgen:
+        """A generator on the testbed's CPUs, to be started; it ends with the testbed."""
+        if not options.cpus:
+            options = replace(options, cpus=self.placement.generator)
+        generator = Pktgen(options)
+        self._generators.append(generator)
+        return generator
+
+    def check(self) -> None:
+        """See to it that the manager still runs.
+
+        Raises:
+            BackendError: it died; its last words are given.
+        """
+        process = self._process
+        if process is None:
+            raise BackendError("the testbed was not started")
+        if process.poll() is not None:
+            raise BackendError(
+                f"the manager (process {process.pid}) {_ended(process.returncode)}: {self.words()}"
+            )
+
+    def remember_nfs(self) -> None:
+        """Note the NFs' processes, so that they are found should the manager be killed."""
+        self._nf_pids.update(self.client.read().pids)
+
+    def words(self) -> str:
+        """The last line of the manager's log."""
+        try:
+            text = (self.folder / LOG_FILE).read_text(errors="replace").strip()
+        except OSError:
+            return "no log"
+        line = text.splitlines()[-1] if text else "it said nothing"
+        return line.removeprefix("flexnfv-manager: ").removeprefix("manager: ")
+
+    def _spawn(self, program: Path) -> None:
+        command = [
+            str(program),
+            *("--config", str(self.folder / CONFIGURATION_FILE)),
+            *("--dir", str(self.folder)),
+            *("--prefix", self.prefix),
+            *("--cores", ",".join(map(str, self.placement.manager))),
+            *("--nf-cores", ",".join(map(str, self.placement.nfs))),
+        ]
+        if any(is_nic(port) for port in self.ports):
+            command.append("--pci")
+        if not self._keep:
+            command.append("--tethered")  # its standard input ends with this process
+        with (self.folder / LOG_FILE).open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if self._keep else subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for this process, which then stops it
+            )
+
+    def _await_start(self) -> None:
+        process = self._process
+        assert process is not None
+        deadline = time.monotonic() + _START_S
+        while not (self.folder / SOCKET_FILE).exists():
+            if process.poll() is not None:
+                raise self._failed_start(process.returncode)
+            if time.monotonic() > deadline:
+                raise BackendError(f"the manager did not start within {_START_S:g} s")
+            time.sleep(_POLL_S)
+        while True:
+            try:
+                self.client = Client(self.folder)
+                break
+            except BackendError:  # bound, and about to listen
+                self.check()
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+        self.remember_nfs()
+
+    def _failed_start(self, code: int) -> Exception:
+        words = self.words()
+        if words.startswith("DPDK does not start"):
+            return InputError(
+                words.partition(":")[0],
+                where="dataplane",
+                fix="free huge pages: sysctl vm.nr_hugepages=1024 (see `flexnfv doctor`)",
+            )
+        if code == 2:
+            return InputError(words, where="manager")
+        return BackendError(f"the manager {_ended(code)}: {words}")
+
+
+def check_huge_pages() -> None:
+    """See to it that there are huge pages at all.
+
+    Raises:
+        InputError: there are none; the command that mends it is given.
+    """
+    pages = Path("/proc/sys/vm/nr_hugepages")
+    if not pages.exists() or int(pages.read_text()) == 0:
+        raise InputError(
+            "there are no huge pages", where="dataplane", fix="run: sysctl vm.nr_hugepages=1024"
+        )
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what a killed manager left in its folder.
+
+    Raises:
+        InputError: a manager runs there.
+    """
+    if not (folder / SOCKET_FILE).exists():
+        (folder / "page").unlink(missing_ok=True)
+        return
+    try:
+        Client(folder).close()
+    except BackendError:
+        for name in ("page", SOCKET_FILE):
+            (folder / name).unlink(missing_ok=True)
+        return
+    raise InputError(
+        "a manager runs there", where=str(folder), fix="stop it (`flexnfv dataplane down`)"
+    )
+
+
+def remove_dpdk_files(prefix: str) -> None:
+    """Remove what a killed manager left of its DPDK runtime folder and its huge pages."""
+    shutil.rmtree(_RUNTIME / prefix, ignore_errors=True)
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, kind, *_ = line.split()
+        if kind == "hugetlbfs":
+            for path in Path(mount).glob(f"{prefix}map_*"):
+                path.unlink(missing_ok=True)
+
+
+def _ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return f"was killed by {signal.Signals(-code).name}"
+
+
+def _end(process: subprocess.Popen[bytes]) -> bool:
+    """End the manager; False if it could not clean up behind itself."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return process.returncode in (0, 2)
+
+
+def _end_orphans(pids: set[int]) -> None:
+    """NFs leave by themselves when their manager is gone; whoever does not is killed."""
+    deadline = time.monotonic() + _ORPHANS_S
+    while (left := [pid for pid in pids if _is_nf(pid)]) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _is_nf(pid: int) -> bool:
+    """Whether a process is (still) an NF: its id may be another program's by now."""
+    try:
+        return alive(pid) and Path(f"/proc/{pid}/exe").readlink().name.startswith("flexnfv-nf")
+    except OSError:
+        return False
