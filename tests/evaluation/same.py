@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexnfv.evaluation.records import COLUMNS, Episode
+from flexnfv.evaluation.records import Episode
+from flexnfv.records import COLUMNS
 
 
 def same_records(one: Episode, other: Episode) -> bool:

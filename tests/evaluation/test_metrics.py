@@ -14,7 +14,8 @@ from flexnfv.evaluation.metrics import (
     segments_of,
     sums,
 )
-from flexnfv.evaluation.records import COLUMNS, Episode
+from flexnfv.evaluation.records import Episode
+from flexnfv.records import COLUMNS
 
 
 def episode(rows: int = 8, interval_s: float = 0.5, **columns: list[float]) -> Episode:

@@ -12,13 +12,9 @@ from pyarrow import parquet
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
-from flexnfv.evaluation.records import (
-    COLUMNS,
-    Recorder,
-    read_episode,
-    write_episode,
-)
+from flexnfv.evaluation.records import Recorder, read_episode, write_episode
 from flexnfv.reading import Reading
+from flexnfv.records import COLUMNS
 
 
 def test_a_file_has_a_row_per_interval_and_a_documented_column_per_figure_and_type(

@@ -1,0 +1,136 @@
+"""What is kept of every monitor interval, whoever keeps it: evaluations and deployments.
+
+A column of the chain has its plain name in a file; a column of an NF type is `TYPE.column`
+(`firewall.running`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.reading import Reading
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the records.
+
+    Attributes:
+        per_type: one value per NF type instead of one for the chain.
+        of: its values from a reading, [..., T] or [...]; None where the caller gives them.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    unit: str
+    doc: str
+    per_type: bool
+    of: Callable[[Reading, ServiceChain], Array] | None
+
+
+def _chain(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.float64, unit, doc, False, of)
+
+
+def _rate(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.float64, unit, doc, True, of)
+
+
+def _count(name: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
+    return Column(name, np.int32, "", doc, True, of)
+
+
+COLUMNS: tuple[Column, ...] = (
+    _chain("time_s", "s", "end of the interval, since reset", lambda r, c: r.time_s),
+    _chain("interval_s", "s", "measured length of the interval", lambda r, c: r.interval_s),
+    _chain("offered_pps", "1/s", "offered to the chain", lambda r, c: r.offered_pps),
+    _chain("delivered_pps", "1/s", "left the chain", lambda r, c: r.delivered_pps),
+    _chain("dropped_pps", "1/s", "lost, all causes", lambda r, c: r.dropped_pps),
+    _chain("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
+    _chain("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
+    _chain(
+        "cores",
+        "cores",
+        "held by running, launching and draining instances, at the interval's end",
+        lambda r, c: r.core_usage(c).sum(axis=-1),
+    ),
+    _chain(
+        "parked_cores",
+        "cores",
+        "held by parked instances, at the interval's end",
+        lambda r, c: r.parked_cores(c).sum(axis=-1),
+    ),
+    Column(
+        "decision_s",
+        np.float64,
+        "s",
+        "time of the decision that set this interval's targets; NaN in the first row; in a batched "
+        "run the batch's time divided by its size",
+        False,
+        None,
+    ),
+    _rate("offered_pps", "1/s", "offered to the NF type", lambda r, c: r.type_arrived_pps),
+    _rate(
+        "delivered_pps",
+        "1/s",
+        "processed by the NF type's instances",
+        lambda r, c: r.served_pps.sum(axis=-1),
+    ),
+    _rate("dropped_pps", "1/s", "lost at the NF type", lambda r, c: r.type_dropped_pps),
+    _rate(
+        "demand_pps",
+        "1/s",
+        "what the type would be offered if nothing upstream were lost",
+        lambda r, c: r.demand_pps(c),
+    ),
+    _rate(
+        "capacity_pps",
+        "1/s",
+        "loss-free rate of the instances that run at the interval's end",
+        lambda r, c: r.running * c.capacity_pps,
+    ),
+    _rate(
+        "queue",
+        "packets",
+        "in the instances' rings, at the interval's end",
+        lambda r, c: r.queue.sum(axis=-1),
+    ),
+    _rate(
+        "queue_peak",
+        "packets",
+        "longest ring of any instance",
+        lambda r, c: r.queue_peak.max(axis=-1),
+    ),
+    _rate(
+        "flows_moved",
+        "",
+        "share of flows whose instance changed, summed over the changes",
+        lambda r, c: r.flows_moved,
+    ),
+    _count("running", "running instances", lambda r, c: r.running),
+    _count("launching", "launching instances", lambda r, c: r.launching),
+    _count("draining", "draining instances", lambda r, c: r.draining),
+    _count("blocked", "parked instances", lambda r, c: r.blocked),
+    Column(
+        "targets",
+        np.int32,
+        "",
+        "targets that this interval ran under; the chain's initial instances in the first row",
+        True,
+        None,
+    ),
+    _count("launches", "launches begun for this interval", lambda r, c: r.launches),
+    _count("reruns", "reruns commanded for this interval", lambda r, c: r.reruns),
+    _count("blocks", "blocks commanded for this interval", lambda r, c: r.blocks),
+    _count("stops", "parked instances stopped for this interval", lambda r, c: r.stops),
+    _count("deaths", "instances that died within the interval", lambda r, c: r.deaths),
+    _count("clipped", "wanted instances that limits or budget refused", lambda r, c: r.clipped),
+)
