@@ -19,7 +19,7 @@ fi
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -I "$here/../common" -I "$here/.." "$@" -o "$work/fuzz"
 mkdir "$work/corpus" "$work/findings"
-"$work/fuzz" -max_total_time="$seconds" -max_len=10000 -len_control=50 -print_final_stats=1 \
+"$work/fuzz" -max_total_time="$seconds" -max_len=10000 -len_control=50 -print_final_stats=1 -verbosity=0 \
     -artifact_prefix="$work/findings/" -dict="$here/parse.dict" "$work/corpus" "$here/seeds" || {
     echo "fuzz/run.sh: $target failed; the input is in $work/findings" >&2
     exit 1
