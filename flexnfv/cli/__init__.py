@@ -51,6 +51,7 @@ class Command(NamedTuple):
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("bench", "compare policies on traces, with intervals and fronts", "flexnfv.cli.bench"),
     Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
+    Command("deploy", "run a policy on a chain until stopped", "flexnfv.cli.deploy"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),
     Command("traces", "list, show and import traffic traces", "flexnfv.cli.traces"),

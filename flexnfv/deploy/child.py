@@ -1,0 +1,86 @@
+"""The process that a policy runs in: it answers readings until the deployment goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import socket
+
+from flexnfv.chain import ServiceChain
+from flexnfv.deploy import wire
+from flexnfv.deploy.answer import ask, one_line
+from flexnfv.deploy.wire import Kind, Message
+from flexnfv.errors import InputError
+from flexnfv.policy import Policy, make_policy
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(
+    link: socket.socket, spec: str, chain: ServiceChain, seed: int | None, state: bytes
+) -> None:
+    """Make the policy, say that it is ready or why it is refused, and answer readings.
+
+    Args:
+        link: to the deployment.
+        spec: of the policy.
+        chain: that it decides for.
+        seed: of the policy.
+        state: what an earlier process of the same policy sent as its state; empty for none.
+    """
+    # Ctrl-C reaches the whole group; the deployment alone says when its policies end. Should it be
+    # killed, the kernel ends this process, even one that hangs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.dup2(2, 1)  # what a policy prints is no output of the deployment
+    # EOF or a broken pipe: the deployment is gone.
+    with contextlib.suppress(OSError):
+        try:
+            policy = start(spec, chain, seed)
+            if state:
+                policy.restore_state(pickle.loads(state))  # its own, sent by `_state` below
+        except InputError as error:
+            link.send(wire.pack(wire.refusal(error)))
+            return
+        except (Exception, SystemExit) as error:
+            link.send(
+                wire.pack(wire.refusal(InputError(one_line(error), where=f"policy {spec!r}")))
+            )
+            return
+        link.send(wire.pack(Message(Kind.READY)))
+        while data := link.recv(wire.LIMIT):
+            question = wire.unpack(data)
+            reading = wire.body_reading(question.body, chain.types, chain.slots)
+            answer = ask(policy.decide, reading, chain.types)
+            link.send(wire.pack(wire.answer_message(answer, question.number)))
+            if answer.targets is not None and (kept := _state(policy)):
+                link.send(wire.pack(Message(Kind.STATE, question.number, body=kept)))
+
+
+def start(spec: str, chain: ServiceChain, seed: int | None) -> Policy:
+    """The policy of a spec, reset for the chain.
+
+    Raises:
+        InputError: no such policy, or it cannot decide for this chain as it runs.
+    """
+    policy = make_policy(spec)
+    if policy.foresight:
+        raise InputError(
+            "needs to know the trace beforehand, which nobody does on a chain that runs",
+            where=f"policy {spec!r}",
+            fix="use another policy",
+        )
+    policy.reset(chain, seed)
+    return policy
+
+
+def _state(policy: Policy) -> bytes:
+    """The policy's state for its next process; empty if it has none that can be kept."""
+    try:
+        kept = pickle.dumps(policy.export_state())
+    except Exception:
+        return b""
+    return kept if len(kept) < wire.LIMIT - 100 else b""

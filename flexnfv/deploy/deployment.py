@@ -1,0 +1,277 @@
+"""The loop: read, decide, send, until stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+from flexnfv import __version__
+from flexnfv.backend import Backend
+from flexnfv.backends import make_backend
+from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.deploy.answer import one_line
+from flexnfv.deploy.guard import Guard
+from flexnfv.deploy.host import Host, open_host
+from flexnfv.deploy.record import Row
+from flexnfv.deploy.scribe import Scribe, Show
+from flexnfv.deploy.status import LOG, Tally, hold_lock
+from flexnfv.errors import InputError
+from flexnfv.files import refuse_existing
+from flexnfv.traces import Trace, load_trace
+
+log = logging.getLogger("flexnfv.deploy")
+
+
+class Deployment:
+    """A policy on a backend, the law behind it and shadows beside it.
+
+    Use it as a context: entering starts the policies, leaving ends them.
+
+    Args:
+        policy: spec of the policy that decides.
+        shadows: specs of policies that are asked, but whose targets are never sent.
+        backend: what the chain runs on; stays the caller's to close.
+        trace: that the backend plays; None to take a live chain's own traffic.
+        deadline_s: seconds that the policy has from a reading to its answer; half the interval if
+            not given.
+        realtime: the backend's interval takes no time of its own (a model): wait for its end.
+        seed: of policies and backend.
+
+    Raises:
+        InputError: a policy that cannot decide for this chain, a bad deadline.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        backend: Backend,
+        *,
+        shadows: Sequence[str] = (),
+        trace: Trace | None = None,
+        deadline_s: float | None = None,
+        realtime: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        self.backend = backend
+        self.chain: ServiceChain = backend.chain
+        interval_s = self.chain.interval_s
+        self.deadline_s = interval_s / 2 if deadline_s is None else deadline_s
+        if not 0 < self.deadline_s <= interval_s:
+            raise InputError(
+                f"{self.deadline_s:g} s", where="deadline", fix=f"choose within (0, {interval_s:g}]"
+            )
+        self._trace = trace
+        self._realtime = realtime
+        self.trace_name = "" if trace is None else trace.name
+        self.seed = seed
+        self._stop = threading.Event()
+        self._stack = ExitStack()
+        # Where the chain's time is not the clock's, it stands still while a policy starts anew.
+        self.patient = backend.description.deterministic and not realtime
+        try:
+            self.policy = self._open(policy)
+            self.shadows = tuple(self._open(spec, aside=True) for spec in shadows)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._guard = Guard(self.policy, self.chain)
+
+    def _open(self, spec: str, *, aside: bool = False) -> Host:
+        host = open_host(spec, self.chain, self.seed, patient=self.patient, aside=aside)
+        self._stack.callback(host.close)
+        return host
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """End the loop after this interval; from any thread or signal handler."""
+        self._stop.set()
+
+    def rows(self) -> Iterator[Row]:
+        """Run the chain; one row per interval, the first with the chain's initial instances.
+
+        Raises:
+            InputError: the backend refuses the trace.
+            BackendError: the backend died.
+        """
+        reading = self.backend.reset(self._trace, self.seed)
+        begun = monotonic()
+        row = Row(0, time(), reading.copy(), self.chain.initial_instances)
+        while True:
+            self._await(begun + row.number * self.chain.interval_s)
+            read = monotonic()
+            if self._stop.is_set() or self.backend.remaining == 0:
+                yield row
+                return
+            decision = self._guard.decide(reading, read + self.deadline_s)
+            for shadow in self.shadows:
+                shadow.ask(reading)
+            yield row
+            if self._stop.is_set():
+                return
+            send_s = monotonic() - read
+            reading = self.backend.step(decision.targets)
+            row = Row(
+                row.number + 1,
+                time(),
+                reading.copy(),
+                decision.targets,
+                decision,
+                send_s,
+                tuple(shadow.answer(read + self.deadline_s) for shadow in self.shadows),
+            )
+
+    def _await(self, due: float) -> None:
+        if self._realtime:
+            self._stop.wait(max(due - monotonic(), 0.0))
+
+
+def deploy(
+    policy: str,
+    chain: str | Path | ServiceChain,
+    *,
+    out: Path,
+    shadows: Sequence[str] = (),
+    backend: str = "model",
+    trace: str | Path | Trace | None = None,
+    intervals: int | None = None,
+    deadline_s: float | None = None,
+    realtime: bool = False,
+    seed: int | None = None,
+    show: Show = lambda status: None,
+) -> dict[str, Any]:
+    """Run a policy on a chain until it is stopped or its trace ends, and record it in `out`.
+
+    SIGINT and SIGTERM end it in order after the interval under way: the backend is closed first,
+    then the record joined. A second SIGINT interrupts that, too.
+
+    Args:
+        policy: spec of a policy, or path of a bundle.
+        chain: name of a shipped chain, path of a chain file, or a chain.
+        out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
+        shadows: specs of policies that are asked, but whose targets are never sent.
+        backend: model, dpdk, or the name of an installed one.
+        trace: that the backend plays; None to take a live chain's own traffic.
+        intervals: end after so many.
+        deadline_s: see `Deployment`.
+        realtime: see `Deployment`.
+        seed: of policies and backend.
+        show: shown every status (`flexnfv.deploy.status.Tally.status`).
+
+    Returns:
+        The last status.
+
+    Raises:
+        InputError: whatever the user can mend; nothing is left of `out` then.
+        BackendError: the backend died; the record is kept.
+    """
+    refuse_existing(out)
+    if intervals is not None and intervals < 1:
+        raise InputError(f"{intervals}", where="intervals", fix="choose 1 or more")
+    loaded = chain if isinstance(chain, ServiceChain) else load_chain(chain)
+    played = None if trace is None else load_trace(trace)
+    runs_on = make_backend(backend, loaded)
+    with ExitStack() as stack:
+        stack.callback(runs_on.close)
+        deployment = stack.enter_context(
+            Deployment(
+                policy,
+                runs_on,
+                shadows=shadows,
+                trace=played,
+                deadline_s=deadline_s,
+                realtime=realtime,
+                seed=seed,
+            )
+        )
+        stack.enter_context(_stopped_by_signals(deployment))
+        return _recorded(deployment, out, intervals, show)
+
+
+def _recorded(
+    deployment: Deployment, out: Path, intervals: int | None, show: Show
+) -> dict[str, Any]:
+    """Run a deployment and record it."""
+    backend, chain = deployment.backend, deployment.chain
+    shadows = tuple(shadow.name for shadow in deployment.shadows)
+    facts = {
+        "policy": deployment.policy.name,
+        "shadows": shadows,
+        "trace": deployment.trace_name,
+        "seed": deployment.seed,
+        "chain": chain.name,
+        "backend": asdict(backend.description),
+        "deadline_s": deployment.deadline_s,
+        "flexnfv": __version__,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    tally = Tally(chain, deployment.policy, deployment.shadows, backend.description)
+    with hold_lock(out), _logged(out / LOG):
+        log.info("%s decides for chain %s on %s", facts["policy"], chain.name, facts["backend"])
+        scribe = Scribe(out, chain, shadows, facts, tally, show, patient=deployment.patient)
+        state, reason = "failed", "interrupted"
+        begun = False
+        try:
+            for row in deployment.rows():
+                begun = True
+                scribe.add(row)
+                if intervals is not None and row.number + 1 >= intervals:
+                    deployment.stop()
+            state, reason = "stopped", ""
+        except BaseException as error:
+            reason = one_line(error)
+            raise
+        finally:
+            backend.close()
+            log.info("%s %s", state, reason)
+            status = scribe.close(state, reason)
+            if not begun:
+                shutil.rmtree(out)
+        return status
+
+
+@contextmanager
+def _stopped_by_signals(deployment: Deployment) -> Iterator[None]:
+    """SIGINT and SIGTERM end the deployment in order; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        log.info("stopped by %s", signal.Signals(number).name)
+        deployment.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()

@@ -1,0 +1,86 @@
+"""A policy with the law behind it: every interval gets valid targets, whatever the policy does."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.deploy.answer import Answer
+from flexnfv.deploy.host import Host
+from flexnfv.policies.watermark import Watermark
+from flexnfv.reading import Reading
+
+IntArray = npt.NDArray[np.int64]
+
+log = logging.getLogger("flexnfv.deploy")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided on one reading.
+
+    Attributes:
+        targets: that are sent, [T].
+        answer: the policy's.
+        law: targets of the watermark law on the same reading, [T].
+    """
+
+    targets: IntArray
+    answer: Answer
+    law: IntArray
+
+    @property
+    def by_law(self) -> bool:
+        """Whether the law's targets are sent in the policy's place."""
+        return self.answer.targets is None
+
+
+class Guard:
+    """Decides with a policy, and with the watermark law where the policy has no valid targets.
+
+    The law reads every interval, since it counts checks in a row; it remembers as last asked for
+    what was sent, whoever decided it.
+
+    Args:
+        host: of the policy.
+        chain: that is decided for.
+    """
+
+    def __init__(self, host: Host, chain: ServiceChain) -> None:
+        self.host = host
+        self._law = Watermark()
+        self._law.reset(chain)
+        self._faults_in_a_row = 0
+
+    def decide(self, reading: Reading, until: float) -> Decision:
+        """Targets for the next interval, by `until` on the monotonic clock."""
+        self.host.ask(reading)
+        law = self._law.decide(reading)
+        answer = self.host.answer(until)
+        targets = law if answer.targets is None else answer.targets
+        self._law.wanted = targets.copy()
+        self._log(answer, float(reading.time_s))
+        return Decision(targets, answer, law)
+
+    def _log(self, answer: Answer, time_s: float) -> None:
+        """Every fault stands in the record; the log names the 1st, 10th, 100th ... in a row."""
+        if answer.fault is None:
+            if self._faults_in_a_row:
+                log.info("%s decides again, after %d", self.host.name, self._faults_in_a_row)
+            self._faults_in_a_row = 0
+            return
+        self._faults_in_a_row += 1
+        count = self._faults_in_a_row
+        if count == 10 ** (len(str(count)) - 1):
+            log.warning(
+                "the law decides in place of %s at %.3f s (%d in a row): %s, %s",
+                self.host.name,
+                time_s,
+                count,
+                answer.fault,
+                answer.detail,
+            )

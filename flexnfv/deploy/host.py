@@ -1,0 +1,302 @@
+"""Where a policy runs: a bundle in the deployment's own process, any other in one of its own.
+
+A bundle executes nothing but a bounded network of plain operators, so it cannot hang or crash, and
+deciding at once is what is fastest. Any other policy is somebody's code: in a process of its own
+it can be ended, whatever it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import select
+import socket
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Final, Protocol
+
+from flexnfv.chain import ServiceChain
+from flexnfv.deploy import wire
+from flexnfv.deploy.answer import Answer, Fault, ask
+from flexnfv.deploy.child import serve, start
+from flexnfv.deploy.wire import Kind, Message
+from flexnfv.errors import InputError
+from flexnfv.policy import registered
+from flexnfv.reading import Reading
+from flexnfv.suggest import known
+
+Awaited = Callable[[], bool]
+
+log = logging.getLogger("flexnfv.deploy")
+
+START_S: Final = 60.0
+"""Longest time that the first process of a policy may take to get ready."""
+RESTART_S: Final = 10.0
+"""The same of a later one, where the chain's time stands still meanwhile."""
+LONGEST_PAUSE: Final = 256
+"""Intervals before a policy that failed again and again since its start is started once more."""
+
+
+class Host(Protocol):
+    """Asks one policy: first `ask`, then `answer`.
+
+    Attributes:
+        name: the policy's spec.
+        restarts: how often its process was started anew.
+    """
+
+    name: str
+    restarts: int
+
+    def ask(self, reading: Reading) -> None:
+        """Put a reading to the policy; does not wait."""
+        ...
+
+    def answer(self, until: float) -> Answer:
+        """What the policy answered to that reading, by `until` on the monotonic clock."""
+        ...
+
+    def close(self) -> None:
+        """End what the policy runs in; may be called twice."""
+        ...
+
+
+def is_bundle(spec: str) -> bool:
+    """Whether a spec names a bundle: the path of one, or `learned:bundle=PATH,...`."""
+    return spec.endswith(".onnx") or Path(spec).is_file() or spec.partition(":")[0] == "learned"
+
+
+class InProcess:
+    """A bundle, asked in this process.
+
+    Raises:
+        InputError: it cannot be used, or was trained for another chain.
+    """
+
+    restarts = 0
+
+    def __init__(self, spec: str, chain: ServiceChain, seed: int | None) -> None:
+        self.name = spec
+        self._types = chain.types
+        self._policy = start(spec, chain, seed)
+        # The first run of a network costs more than the others.
+        self._policy.decide(Reading.zeros(chain.types, chain.slots))
+        self._policy.reset(chain, seed)
+        self._reading: Reading | None = None
+
+    def ask(self, reading: Reading) -> None:
+        """Keep the reading."""
+        self._reading = reading
+
+    def answer(self, until: float) -> Answer:
+        """Decide; an answer after `until` is late."""
+        reading = self._reading
+        assert reading is not None
+        answer = ask(self._policy.decide, reading, self._types)
+        if monotonic() > until and answer.targets is not None:
+            return Answer(
+                None, Fault.LATE, f"took {answer.decision_s * 1e3:.1f} ms", answer.decision_s
+            )
+        return answer
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class OwnProcess:
+    """A policy in a process of its own, which is ended when it hangs and started anew.
+
+    It hangs if it has not answered by the next reading. A new process continues from the state
+    that the last one sent with its last answer, unless that one never answered well since it was
+    started: then the state itself may be what is wrong, and the policy begins anew.
+
+    Args:
+        spec: of the policy.
+        chain: that it decides for.
+        seed: of the policy.
+        patient: wait for a new process to get ready, since the chain's time stands still.
+
+    Raises:
+        InputError: no such policy, a parameter it does not take, or it cannot start.
+    """
+
+    def __init__(self, spec: str, chain: ServiceChain, seed: int | None, *, patient: bool) -> None:
+        known(spec.partition(":")[0], registered(), kind="policy")
+        self.name = spec
+        self.restarts = 0
+        self._chain = chain
+        self._seed = seed
+        self._patient = patient
+        self._state = b""
+        self._number = 0
+        self._asked: int | None = None
+        self._answer: Answer | None = None
+        self._ready = False
+        self._failures = 0
+        self._pause = 0
+        self._refusal: InputError | None = None
+        self._process: BaseProcess | None = None
+        self._link: socket.socket | None = None
+        # Forked from a clean server that has all imported: a new process is there in milliseconds.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.policies.watermark"])
+        self._launch()
+        self._receive(until=monotonic() + START_S, awaited=self._is_started)
+        if self._refusal is not None or not self._ready:
+            refusal = self._refusal
+            self.close()
+            raise refusal or InputError(
+                f"its process was not ready within {START_S:g} s, or died",
+                where=f"policy {spec!r}",
+                fix="see what it wrote above",
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """Of the policy's process; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def ask(self, reading: Reading) -> None:
+        """Put a reading to the policy; ends and restarts one that still owes the last answer."""
+        self._receive(until=0.0)
+        self._answer = None
+        if self._asked is not None:
+            self._end("it hangs")
+        if self._link is None:
+            if self._pause > 0:
+                self._pause -= 1
+                return
+            self.restarts += 1
+            self._launch()
+        if not self._ready:
+            wait_s = RESTART_S if self._patient else 0.0
+            self._receive(until=monotonic() + wait_s, awaited=self._is_started)
+        if not self._ready or self._link is None:
+            return
+        self._number += 1
+        body = wire.reading_body(reading)
+        try:
+            self._link.send(wire.pack(Message(Kind.READING, self._number, body=body)))
+        except OSError:
+            self._end("its process died")
+            self._answer = Answer(None, Fault.DIED, "its process died")
+            return
+        self._asked = self._number
+
+    def answer(self, until: float) -> Answer:
+        """The answer to the last reading; a fault if there is none by `until`."""
+        if self._asked is not None:
+            self._receive(until, awaited=lambda: self._asked is None)
+        if self._answer is not None:
+            return self._answer
+        if self._asked is not None:
+            return Answer(None, Fault.LATE, "no answer by the deadline")
+        return Answer(None, Fault.ABSENT, "its process is not back yet")
+
+    def close(self) -> None:
+        """End the policy's process."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(1.0)
+            if self._process.exitcode is not None:
+                self._process.close()
+            self._process = None
+
+    def _is_started(self) -> bool:
+        return self._ready or self._refusal is not None or self._link is None
+
+    def _launch(self) -> None:
+        ours, theirs = wire.link()
+        state = self._state if self._failures < 2 else b""
+        self._process = self._context.Process(
+            target=serve,
+            args=(theirs, self.name, self._chain, self._seed, state),
+            name=f"flexnfv policy {self.name}",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+        ours.setblocking(False)
+        self._link = ours
+        self._ready = False
+        self._refusal = None
+        self._asked = None
+
+    def _end(self, why: str) -> None:
+        """End the process; the next one comes at once if this one had answered well, else later."""
+        self._failures += 1
+        self._pause = min(2 ** (self._failures - 1) - 1, LONGEST_PAUSE)
+        again = f" after {self._pause} intervals" if self._pause else ""
+        log.warning("policy %s: %s; its process starts anew%s", self.name, why, again)
+        self.close()
+        self._ready = False
+        self._asked = None
+
+    def _receive(self, until: float, awaited: Awaited | None = None) -> None:
+        """Take in messages: those that are there, or until `awaited()` holds or time is up."""
+        while self._link is not None and not (awaited is not None and awaited()):
+            try:
+                data = self._link.recv(wire.LIMIT)
+            except BlockingIOError:
+                left = until - monotonic()
+                if awaited is None or left <= 0:
+                    return
+                poll = select.poll()
+                poll.register(self._link, select.POLLIN)
+                poll.poll(max(left * 1e3, 0.01))
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                asked = self._asked is not None
+                self._end("its process died")
+                if asked:
+                    self._answer = Answer(None, Fault.DIED, "its process died")
+                return
+            self._take(wire.unpack(data))
+
+    def _take(self, message: Message) -> None:
+        match message.kind:
+            case Kind.READY:
+                self._ready = True
+            case Kind.REFUSED:
+                self._refusal = wire.refused(message)
+            case Kind.STATE:
+                self._state = message.body
+            case Kind.TARGETS | Kind.FAULT if message.number == self._asked:
+                self._asked = None
+                self._answer = wire.message_answer(message)
+                if self._answer.targets is not None:
+                    self._failures = 0
+
+
+def open_host(
+    spec: str, chain: ServiceChain, seed: int | None, *, patient: bool, aside: bool = False
+) -> Host:
+    """The host of a policy.
+
+    Args:
+        spec: of the policy.
+        chain: that it decides for.
+        seed: of the policy.
+        patient: see `OwnProcess`.
+        aside: in a process of its own even if it is a bundle, so that it takes no time of ours.
+
+    Raises:
+        InputError: see `InProcess` and `OwnProcess`.
+    """
+    if is_bundle(spec):
+        host = InProcess(spec, chain, seed)  # also tells what is wrong with it, at once
+        if not aside:
+            return host
+        return OwnProcess(_learned(spec), chain, seed, patient=patient)
+    return OwnProcess(spec, chain, seed, patient=patient)
+
+
+def _learned(spec: str) -> str:
+    return spec if spec.partition(":")[0] == "learned" else f"learned:bundle={spec}"
