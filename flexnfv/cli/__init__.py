@@ -50,7 +50,9 @@ class Command(NamedTuple):
 
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("bench", "compare policies on traces, with intervals and fronts", "flexnfv.cli.bench"),
+    Command("calibrate", "measure NFs, write a calibration of the model", "flexnfv.cli.calibrate"),
     Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
+    Command("fidelity", "compare the model with a live chain", "flexnfv.cli.fidelity"),
     Command("deploy", "run a policy on a chain until stopped", "flexnfv.cli.deploy"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),

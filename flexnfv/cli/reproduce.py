@@ -47,7 +47,7 @@ def reproduce(
         list(EXPERIMENTS) if experiment == "all" else [experiment],
         backend or ("model", "dpdk"),
         directory,
-        scale=None if scale is None else _scale(scale),
+        scale=None if scale is None else parse_scale(scale),
         runs=runs,
         optional=() if backend or required else ("dpdk",),
         tell=lambda line: print(line, file=sys.stderr),
@@ -60,7 +60,12 @@ def reproduce(
     return 0 if result.holds else 1
 
 
-def _scale(text: str) -> float:
+def parse_scale(text: str) -> float:
+    """A scale as a number or a fraction.
+
+    Raises:
+        InputError: it is neither, or not positive.
+    """
     above, mark, below = text.partition("/")
     try:
         scale = float(above) / float(below) if mark else float(above)

@@ -10,6 +10,7 @@ from flexnfv.experiments import paper
 from flexnfv.experiments.findings import Claim, Finding, Row
 from flexnfv.experiments.latency import Latencies, for_latency, measure
 from flexnfv.experiments.runner import Runner
+from flexnfv.experiments.workbench import BackendBench
 from flexnfv.traces import gbps_to_pps
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def run(runner: Runner) -> Finding:
     """
     chain = for_latency(paper.chain())
     backend = runner.backend(chain)
-    found = [measure(backend, gbps_to_pps(2), seed=seed) for seed in runner.seeds]
+    found = [measure(BackendBench(backend, seed=seed), gbps_to_pps(2)) for seed in runner.seeds]
     rows: list[Row] = [
         {"run": seed, "launch_ms": one.launch_s * 1e3, "rerun_ms": one.rerun_s * 1e3}
         for seed, one in zip(runner.seeds, found, strict=True)

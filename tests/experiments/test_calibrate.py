@@ -1,0 +1,174 @@
+"""Calibrating the model recovers the calibration that it was built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexnfv.chain import Calibration, ServiceChain, load_calibration, load_chain
+from flexnfv.cli import main
+from flexnfv.errors import BackendError, InputError
+from flexnfv.experiments import latency
+from flexnfv.experiments.calibrate import INTERVAL_S, alone_chain, calibrate, toml
+from flexnfv.experiments.measure import (
+    Overload,
+    fit_overload,
+    half_width,
+    look,
+    loss_free_rate,
+    split,
+)
+from flexnfv.experiments.workbench import BackendBench
+from flexnfv.model import ModelBackend
+from flexnfv.reading import Reading
+
+
+def altered(penalty: float, span: float, jitter: float) -> ServiceChain:
+    """The paper's chain on a machine with other habits."""
+    chain = load_chain("paper")
+    data = chain.measured.model_dump()
+    for values in data["nf"].values():
+        values |= {"overload_penalty": penalty, "overload_span": span, "jitter": jitter}
+    data |= {"launch_s": 0.3, "launch_spread": 0.2, "rerun_s": 0.004, "rerun_spread": 0.5}
+    return chain.with_calibration(Calibration.model_validate(data))
+
+
+def bench(chain: ServiceChain, nf: int = 0) -> BackendBench:
+    return BackendBench(ModelBackend(alone_chain(chain, chain.nf[nf]), substeps=1))
+
+
+@pytest.mark.parametrize(("penalty", "span", "jitter"), [(0.2, 0.5, 0.03), (0.0, 0.35, 0.0)])
+def test_what_was_measured_on_the_model_is_what_it_was_built_from(
+    tmp_path: Path, penalty: float, span: float, jitter: float
+) -> None:
+    chain = altered(penalty, span, jitter)
+    found, findings = calibrate(chain, "model", tmp_path / "again.toml", samples=4)
+    assert all(finding.holds for finding in findings)
+    for function, nf in chain.measured.nf.items():
+        again = found.nf[function]
+        assert again.processing_ns == nf.processing_ns
+        # The ring carries over bursts, so that the rate found may lie by part of the jitter off.
+        assert again.loss_free_pps == pytest.approx(nf.loss_free_pps, rel=0.004 + jitter / 2)
+        assert again.overload_penalty == pytest.approx(penalty, abs=0.004 + jitter / 2)
+        assert again.jitter == pytest.approx(jitter, rel=0.2, abs=0.002)
+        if penalty:
+            assert again.overload_span == pytest.approx(span, abs=0.1)
+    assert found.launch_s == pytest.approx(0.3, rel=0.1)
+    assert found.launch_spread == pytest.approx(0.2, abs=0.1)
+    assert found.rerun_s == pytest.approx(0.004, rel=0.35)
+
+
+def test_the_file_written_is_one_that_a_chain_can_name(tmp_path: Path) -> None:
+    out = tmp_path / "mine.toml"
+    found, _ = calibrate(load_chain("single"), "model", out, samples=1)
+    assert load_calibration(out) == found
+    assert load_chain("single", calibration=out).measured.name == "mine"
+    assert (tmp_path / "mine-report/report.html").exists()
+    assert (tmp_path / "mine-report/model/monitor.csv").exists()
+
+
+def test_every_shipped_calibration_survives_being_written() -> None:
+    import tomllib
+
+    for name in ("paper", "edge", "ladder"):
+        shipped = load_calibration(name)
+        assert Calibration.model_validate(tomllib.loads(toml(shipped))) == shipped
+
+
+@pytest.mark.parametrize("guess", [1e3, 4.4e6, 1e8])
+def test_the_loss_free_rate_is_found_from_any_guess(guess: float) -> None:
+    assert loss_free_rate(bench(load_chain("paper")), guess) == pytest.approx(4.43e6, rel=0.005)
+
+
+def test_an_instance_that_loses_nothing_has_no_rate_to_be_found() -> None:
+    class Endless:
+        """Carries whatever comes."""
+
+        nf_type = 0
+        interval_s = INTERVAL_S
+
+        def __init__(self) -> None:
+            self.reading = Reading.zeros(1, 1)
+            self.reading.state[:] = 2
+
+        def set_rate(self, pps: float) -> None:
+            self.reading = self.reading.copy()
+            self.reading.arrived_pps[:] = pps
+            self.reading.served_pps[:] = pps
+
+        def set_instances(self, count: int) -> None:
+            raise AssertionError(count)
+
+        def wait(self, seconds: float) -> None:
+            pass
+
+        def read(self) -> Reading:
+            return self.reading
+
+    with pytest.raises(BackendError, match="lost nothing"):
+        loss_free_rate(Endless(), 1e6)
+
+
+def test_a_look_counts_what_was_offered_served_and_lost() -> None:
+    seen = look(bench(altered(0.0, 0.35, 0.0)), 2 * 4.43e6)
+    assert seen.offered_pps == pytest.approx(2 * 4.43e6)
+    assert seen.served_pps == pytest.approx(4.43e6)
+    assert seen.lost_share == pytest.approx(0.5, abs=1e-3)
+    assert seen.queue == pytest.approx(4095)
+
+
+def test_the_split_is_the_one_that_the_flows_hashes_give() -> None:
+    chain = load_chain("paper")
+    shares = split(bench(chain), 2e6, 2)
+    assert shares.sum() == pytest.approx(1)
+    assert 0.5 < shares[0] < 0.55
+    even = split(bench(chain.replace(mapping="even")), 2e6, 4)
+    np.testing.assert_allclose(even, 0.25, atol=0.015)  # buckets of flows, not single ones
+
+
+@given(
+    penalty=st.floats(0.01, 0.5),
+    span=st.floats(0.1, 0.9).map(lambda value: round(value, 2)),
+)
+@settings(max_examples=30, deadline=None)
+def test_the_overload_fit_returns_the_curve_it_was_given(penalty: float, span: float) -> None:
+    offered = np.array([1.05, 1.1, 1.2, 1.35, 1.6, 2.0])
+    served = 1 - penalty * np.minimum((offered - 1) / span, 1)
+    found = fit_overload(Overload(offered, served))
+    assert found[0] == pytest.approx(penalty, rel=1e-6)
+    assert found[1] == pytest.approx(span)
+
+
+def test_the_half_width_of_uniform_samples_is_theirs() -> None:
+    samples = np.random.default_rng(1).uniform(0.9, 1.1, 100_000)
+    assert half_width(samples) == pytest.approx(0.1, rel=0.01)
+    assert half_width([1.0]) == 0.0
+    assert half_width([2.0, 2.0]) == 0.0
+
+
+@pytest.mark.parametrize(("launch_s", "rerun_s"), [(0.998, 0.001), (0.015, 0.00001), (0.1, 0.05)])
+def test_latencies_are_read_far_finer_than_the_interval(launch_s: float, rerun_s: float) -> None:
+    chain = load_chain("paper")
+    data = chain.measured.model_dump() | {"launch_s": launch_s, "rerun_s": rerun_s}
+    chain = chain.with_calibration(Calibration.model_validate(data))
+    backend = ModelBackend(latency.for_latency(chain))
+    found = latency.measure(BackendBench(backend, nf_type=1), 2e6)
+    assert found.launch_s == pytest.approx(launch_s, abs=2e-4)
+    assert found.rerun_s == pytest.approx(rerun_s, abs=2e-4)
+
+
+def test_an_existing_output_or_another_suffix_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept-report").mkdir()
+    (tmp_path / "kept-report/page").write_text("mine")
+    command = ["calibrate", "--backend", "model", "--chain", "single", "--samples", "1", "--out"]
+    assert main([*command, str(tmp_path / "kept.toml")]) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert not (tmp_path / "kept.toml").exists()
+    with pytest.raises(InputError, match=r"\.toml"):
+        calibrate(load_chain("single"), "model", tmp_path / "kept.json")

@@ -1,0 +1,151 @@
+"""The model against another backend: equal ones agree, different ones are told apart."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import flexnfv.backends
+from flexnfv.chain import Calibration, ServiceChain, load_chain
+from flexnfv.cli import main
+from flexnfv.evaluation.episode import run_episode
+from flexnfv.evaluation.records import Episode
+from flexnfv.experiments.fidelity import (
+    Replay,
+    closed_loop_claims,
+    core_usage,
+    drop_rate,
+    fidelity,
+    per_second,
+    replay_claims,
+)
+from flexnfv.model import ModelBackend
+from flexnfv.policy import Policy, make_policy
+from flexnfv.traces import Trace, load_trace
+
+TRACE = load_trace("synthetic/flash_crowd?peak=8.9e6").cut(0, 120)
+
+
+def episode(chain: ServiceChain, policy: str | Policy, trace: Trace = TRACE) -> Episode:
+    made = make_policy(policy) if isinstance(policy, str) else policy
+    return run_episode(made, ModelBackend(chain), trace, seed=3)
+
+
+def slower(share: float) -> ServiceChain:
+    """The paper's chain on a machine that is slower by some share."""
+    chain = load_chain("paper")
+    data = chain.measured.model_dump()
+    for values in data["nf"].values():
+        values["loss_free_pps"] *= 1 - share
+    return chain.with_calibration(Calibration.model_validate(data))
+
+
+def test_targets_replayed_in_the_same_model_give_the_same_run() -> None:
+    chain = load_chain("paper")
+    first = episode(chain, "watermark")
+    again = episode(chain, Replay(first.types["targets"]))
+    for name, values in first.types.items():
+        np.testing.assert_array_equal(values, again.types[name])
+    assert all(claim.holds for claim in replay_claims(again, first))
+
+
+def test_a_replay_ends_with_its_last_targets_and_can_be_continued() -> None:
+    policy = Replay([[1, 1, 1], [2, 1, 1], [3, 1, 1]])
+    reading = ModelBackend(load_chain("paper")).reset(TRACE, 0)
+    policy.reset(load_chain("paper"))
+    assert policy.decide(reading).tolist() == [2, 1, 1]
+    state = policy.export_state()
+    assert policy.decide(reading).tolist() == [3, 1, 1]
+    assert policy.decide(reading).tolist() == [3, 1, 1]
+    policy.restore_state(state)
+    assert policy.decide(reading).tolist() == [3, 1, 1]
+    policy.reset(load_chain("paper"))
+    assert policy.decide(reading).tolist() == [2, 1, 1]
+
+
+def test_a_slower_machine_fails_the_claims_that_it_should() -> None:
+    busy = Trace("busy", np.full(60, 6e6), 1.0)
+    ours = episode(load_chain("paper"), "static", busy)
+    theirs = episode(slower(0.1), "static", busy)
+    assert [claim.holds for claim in replay_claims(ours, theirs)] == [False, False]
+    cores, drops = closed_loop_claims(ours, theirs)
+    assert cores.holds
+    assert not drops.holds
+    more = episode(load_chain("paper"), "static:instances=2", busy)
+    assert not closed_loop_claims(more, theirs)[0].holds
+
+
+def test_short_intervals_are_gathered_into_seconds_without_losing_packets() -> None:
+    chain = load_chain("paper").replace(interval_s=0.1)
+    found = episode(chain, "watermark", TRACE.cut(0, 20))
+    seconds = per_second(found)
+    assert len(seconds["time_s"]) == 20
+    np.testing.assert_allclose(seconds["time_s"], np.arange(1, 21))
+    np.testing.assert_allclose(
+        seconds["offered_pps"], found.chain["offered_pps"].reshape(20, 10).mean(axis=1)
+    )
+    np.testing.assert_array_equal(seconds["instances"], found.types["running"].sum(axis=1)[9::10])
+    assert (seconds["dropped_pps"] * 1.0).sum() == pytest.approx(
+        (found.chain["dropped_pps"] * 0.1).sum()
+    )
+
+
+def test_measures_are_ratios_of_sums() -> None:
+    found = episode(load_chain("paper"), "static", Trace("two", np.array([0.0, 8.86e6]), 1.0))
+    assert drop_rate(found) == pytest.approx(0.5, abs=0.02)
+    assert core_usage(found) == 3.0
+
+
+class Slow:
+    """A third party's backend: the model of a machine a tenth slower, at a scale."""
+
+    name = "slow"
+
+    def load(self) -> Any:
+        def make(chain: ServiceChain, scale: float = 1.0) -> ModelBackend:
+            backend = ModelBackend(slower(0.1).replace(interval_s=chain.interval_s))
+            backend.description = replace(
+                backend.description, name="slow", scale=scale, deterministic=False
+            )
+            return backend
+
+        return make
+
+
+def test_the_command_compares_any_backend_and_says_what_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = flexnfv.backends.registered() | {"slow": Slow()}
+    monkeypatch.setattr(flexnfv.backends, "registered", lambda: known)
+    trace = "synthetic/flash_crowd?peak=8.9e6&end=120"
+    command = ["fidelity", "--trace", trace, "--backend", "slow", "--scale", "1/20"]
+    command += ["--policy", "static", "watermark", "--replay-targets"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().out
+    assert "static: FAIL  targets replayed: throughput" in told
+    written = json.loads((tmp_path / "out/result.json").read_text())
+    assert set(written["findings"]["slow"]) == {"static", "watermark"}
+    assert written["facts"]["slow"]["scale"] == pytest.approx(1 / 20)
+    rows = written["findings"]["slow"]["watermark"]["rows"]
+    assert len(rows) == 120
+    assert "model, targets replayed: queue" in rows[0]
+    assert (tmp_path / "out/slow/static.png").exists()
+
+
+def test_a_backend_that_agrees_passes_with_every_policy(tmp_path: Path) -> None:
+    findings = fidelity(
+        load_chain("paper"),
+        TRACE,
+        ["watermark", "watermark:queue_checks=3"],
+        tmp_path / "out",
+        backend="model",
+        replay_targets=True,
+    )
+    assert all(finding.holds for finding in findings)
+    assert len({finding.name for finding in findings}) == 2
+    assert [len(finding.claims) for finding in findings] == [4, 4]
