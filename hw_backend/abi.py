@@ -65,7 +65,7 @@ _PRIMITIVES = {
 }
 
 
-def _dtype(ctype: Any) -> np.dtype[Any]:
+def _dtype(ctype: Any) -> Any:
     """The numpy dtype with the layout of a C type."""
     if ctype.kind == "primitive":
         return _PRIMITIVES[ctype.cname]
@@ -85,7 +85,7 @@ def _dtype(ctype: Any) -> np.dtype[Any]:
 
 
 PAGE_BYTES = ffi.sizeof("struct fx_page")
-PAGE_DTYPE = _dtype(ffi.typeof("struct fx_page"))
+PAGE_DTYPE: np.dtype[Any] = _dtype(ffi.typeof("struct fx_page"))
 
 _WHY_NO_PAGE = {
     -1: "is no statistics page",

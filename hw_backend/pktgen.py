@@ -383,6 +383,15 @@ class Pktgen:
         """Changes a constant rate (`control`); raises as `begin` does."""
         self._command(f"rate {pps!r}")
 
+    def check(self) -> None:
+        """Sees to it that it runs, or has ended well.
+
+        Raises:
+            InputError, BackendError: it failed, in its own words.
+        """
+        if self._running().poll():
+            raise self._failure()
+
     def stop(self) -> Summary:
         """Ends the sending, waits for what is under way, and returns what was counted."""
         process = self._running()

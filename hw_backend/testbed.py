@@ -199,6 +199,11 @@ class Testbed:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether the manager was started, and not ended by `close`."""
+        return self._process is not None and hasattr(self, "client")
+
+    @property
     def peer(self) -> str:
         """The generator's port: the other side of the port `memif`."""
         return memif_client(self.folder / MEMIF_SOCKET)

@@ -1,0 +1,399 @@
+"""The live backend: a chain on the DPDK dataplane, at real time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.backend import Description, check_targets
+from flexnfv.chain import ServiceChain
+from flexnfv.errors import BackendError, InputError
+from flexnfv.flows import FlowSet
+from flexnfv.hw_backend.abi import Records, Snapshot
+from flexnfv.hw_backend.client import Client, Refused
+from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
+from flexnfv.hw_backend.interval import Watch, reading_between
+from flexnfv.hw_backend.machine import machine
+from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.testbed import Placement, Testbed, place
+from flexnfv.reading import Reading
+from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
+from flexnfv.traces import Trace
+
+CARRIED_PPS = 800_000.0
+"""Packets/s that paced instances carry end to end without loss on two cores, measured."""
+SHORTEST_INTERVAL_S = 0.05
+"""Shorter monitor intervals are not kept punctually."""
+
+_SETTLE_S = 20.0
+_POLL_S = 0.002
+_BACKLOG_MS = 1000.0
+"""The generator sends late what a stalled machine held up for less than this."""
+
+
+class LiveBackend:
+    """A chain on the DPDK dataplane (`flexnfv.backend.Backend`).
+
+    `reset` starts manager, NFs and generator, or brings those that run back to the chain's initial
+    instances. `step` sends the targets at once and returns at the next edge of a clock that began
+    with the episode and never drifts. A step that comes after its interval's edge is `late`: its
+    reading covers all intervals that passed meanwhile, so that no packet is missing from the sum.
+
+    Readings are in the chain's own rates whatever the scale is. When manager or generator die,
+    `BackendError` says so, and the next `reset` starts anew.
+
+    Args:
+        chain: the chain; its interval is 50 ms or longer.
+        scale: packet rates on the dataplane relative to the chain's own.
+        pacing: limit each instance to `loss_free_pps` x `scale` (see `ManagerOptions`). Without it
+            instances are as fast as this machine makes them, and the scale must be 1.
+        ports: see `flexnfv.hw_backend.config.configuration`. A trace needs the port `memif`.
+        spares: parked NF processes, so that a launch is a wake-up.
+        law: whether the manager's built-in law takes over while nobody steps for 2 intervals.
+        max_pps: highest rate on the dataplane; a faster trace is refused.
+        folder: see `Testbed`.
+        placement: see `Testbed`.
+        attach: folder of a running manager to attach to, instead of starting one. Its instances,
+            scale and pacing are left as they are.
+
+    Attributes:
+        late: intervals of this episode whose edge had passed before their step came.
+        lag_s: how late each reading of this episode was taken, seconds after its edge.
+
+    Raises:
+        InputError: an argument is out of range or contradicts another.
+    """
+
+    def __init__(
+        self,
+        chain: ServiceChain,
+        *,
+        scale: float = 1 / 20,
+        pacing: bool = True,
+        ports: Sequence[str] = ("memif",),
+        spares: int = 0,
+        law: bool = False,
+        max_pps: float = CARRIED_PPS,
+        folder: Path | None = None,
+        placement: Placement | None = None,
+        attach: Path | None = None,
+    ) -> None:
+        if chain.interval_s < SHORTEST_INTERVAL_S * (1 - 1e-9):
+            raise InputError(
+                f"an interval of {chain.interval_s:g} s is too short for a live chain",
+                where=f"chain {chain.name!r}",
+                fix=f"use {SHORTEST_INTERVAL_S:g} s or more",
+            )
+        if not pacing and scale != 1 and attach is None:
+            raise InputError(
+                f"scale is {scale:g} without pacing",
+                where="backend 'dpdk'",
+                fix="instances that are not paced run at scale 1",
+            )
+        self.chain = chain
+        self.late = 0
+        self.lag_s: list[float] = []
+        self._attach = attach
+        self._ports = tuple(ports)
+        self._options = ManagerOptions(
+            scale=scale,
+            pacing=pacing,
+            spares=spares,
+            law=law,
+            status_s=min(0.1, chain.interval_s / 5),
+        )
+        self._max_pps = max_pps
+        self._folder = folder
+        self._placement = placement
+        self._testbed: Testbed | None = None
+        self._client: Client | None = None
+        self._generator: Pktgen | None = None
+        self._intervals: int | None = None
+        self._done = 0
+        self._start_ns = 0
+        self._before: Snapshot | None = None
+        if attach is not None:
+            self._client = self._attached(attach)
+            header = self._client.read().header
+            scale, pacing = float(header["scale"]), bool(header["type"]["pace_pps"].any())
+        self._scale = scale
+        self.description = Description(
+            "dpdk",
+            scale=scale,
+            pacing="token bucket at loss_free_pps x scale per instance" if pacing else "none",
+            machine=machine(),
+        )
+
+    # --- the verbs --------------------------------------------------------------------------
+
+    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
+        """Start an episode on `trace`, or on whatever traffic comes; its first reading.
+
+        The seed is not used: real processes are not deterministic, and the flow set is the chain's.
+
+        Raises:
+            InputError: a trace that is shorter than two intervals or faster than can be carried,
+                or no port that a generator can use; see also `Testbed.start`.
+            BackendError: the dataplane is not built, or died.
+        """
+        if trace is not None:
+            self._check(trace)
+        with self._watched():
+            self._end_generator()
+            client = self._ready()
+            generator = None if trace is None else self._start_generator(trace)
+            client.heartbeat()
+            self.late, self._done = 0, 0
+            self.lag_s = []
+            self._intervals = (
+                None
+                if trace is None
+                else math.floor(trace.duration_s / self.chain.interval_s * (1 + 1e-9))
+            )
+            self._before = client.snapshot()
+            self._start_ns = self._before.time_ns
+            if generator is not None:
+                generator.begin()
+            return self._read()
+
+    def step(self, targets: npt.NDArray[np.int64]) -> Reading:
+        """Send targets ([T]), wait for the interval's end, and read.
+
+        Raises:
+            InputError: targets of a wrong shape or kind, or no traffic left.
+            BackendError: manager or generator died.
+        """
+        try:
+            wanted = check_targets(targets, (self.chain.types,))
+        except ValueError as error:
+            raise InputError(str(error), where="step") from error
+        if self._client is None or self._before is None:
+            raise BackendError("no episode is under way: call reset() first")
+        if self._intervals is not None and self._done >= self._intervals:
+            raise InputError("no traffic left", where="step", fix="call reset() first")
+        with self._watched():
+            passed = time.monotonic_ns() - self._edge_ns(self._done)
+            missed = passed // self._interval_ns
+            if missed > 0:
+                self.late += missed
+                last = math.inf if self._intervals is None else self._intervals - 1
+                self._done = int(min(self._done + missed, last))
+            self._client.targets(np.minimum(wanted, self.chain.slots).tolist())
+            return self._read()
+
+    @property
+    def remaining(self) -> int | None:
+        """Intervals that the trace still holds; None without a trace."""
+        return None if self._intervals is None else max(0, self._intervals - self._done)
+
+    @property
+    def off_rate(self) -> int:
+        """Seconds of this episode in which the generator's rate was off by more than 1 %."""
+        if self._generator is None:
+            return 0
+        return sum(not period.on_rate for period in self._generator.periods)
+
+    def close(self) -> None:
+        """End what was started; an attached manager runs on. May be called twice."""
+        self._end_generator()
+        self._before = None
+        if self._testbed is not None:
+            self._testbed.close()
+            self._testbed = None
+            self._client = None
+        elif self._client is not None:
+            self._client.close()
+            self._client = None
+
+    # --- the clock --------------------------------------------------------------------------
+
+    @property
+    def _interval_ns(self) -> int:
+        return round(self.chain.interval_s * 1e9)
+
+    def _edge_ns(self, number: int) -> int:
+        return self._start_ns + number * self._interval_ns
+
+    def _read(self) -> Reading:
+        """Wait for the next edge, watching, and read."""
+        assert self._client is not None
+        assert self._before is not None
+        watch = Watch(self._before)
+        edge_ns = self._edge_ns(self._done + 1)
+        nap_ns = round(self._options.status_s * 0.5e9)
+        while (left_ns := edge_ns - time.monotonic_ns()) > 0:
+            time.sleep(min(left_ns, nap_ns) * 1e-9)
+            if left_ns > nap_ns:
+                watch.add(self._client.read())
+        after = self._client.snapshot()
+        watch.add(after)
+        if self._generator is not None:
+            self._generator.check()
+        self._done += 1
+        self.lag_s.append((after.time_ns - edge_ns) * 1e-9)
+        reading = reading_between(
+            self.chain, self._scale, self._start_ns, self._before, after, watch
+        )
+        self._before = after
+        return reading
+
+    # --- what runs --------------------------------------------------------------------------
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """When something has died, say what, and have the next reset start anew."""
+        try:
+            yield
+        except Refused:
+            raise
+        except BackendError:
+            testbed, self._before = self._testbed, None
+            try:
+                if testbed is not None and testbed.running:
+                    testbed.check()  # knows the manager's last words
+                raise
+            finally:
+                self.close()
+
+    def _ready(self) -> Client:
+        """A manager that runs the initial instances alone, or the one attached to as it is."""
+        if self._attach is not None:
+            if self._client is None:
+                self._client = self._attached(self._attach)
+            return self._client
+        if self._testbed is not None and self._client is not None:
+            try:
+                self._restore(self._client)
+            except BackendError:
+                self.close()
+        if self._testbed is None:
+            self._testbed = Testbed(
+                self.chain,
+                ports=self._ports,
+                options=self._options,
+                folder=self._folder,
+                placement=self._placement,
+            )
+            self._client = self._testbed.start().client
+        assert self._client is not None
+        return self._client
+
+    def _restore(self, client: Client) -> None:
+        """Back to the initial instances, in the first slots, with empty rings."""
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            snapshot = client.snapshot()
+            orders = [
+                order
+                for t in range(self.chain.types)
+                for order in _orders(
+                    t, int(self.chain.initial_instances[t]), snapshot.of_type(t)["state"]
+                )
+            ]
+            if not orders and snapshot.header["in_flight"] == 0:
+                return
+            if time.monotonic() > deadline:
+                raise BackendError(f"the chain did not settle within {_SETTLE_S:g} s")
+            for verb, t, slot in orders:
+                try:
+                    if verb:
+                        getattr(client, verb)(t, slot)
+                except Refused:
+                    pass  # not now: its process is on its way in or out
+            time.sleep(_POLL_S)
+
+    def _attached(self, folder: Path) -> Client:
+        """A connection to the manager in `folder`, which must run this chain.
+
+        Raises:
+            InputError: it runs another chain.
+        """
+        client = Client(folder)
+        types = client.read().types
+        runs = tuple(zip(client.read().names, types["max_instances"].tolist(), strict=True))
+        wanted = tuple((nf.name, nf.max_instances) for nf in self.chain.nf)
+        if runs != wanted:
+            client.close()
+            raise InputError(
+                f"the manager runs {', '.join(f'{name} (max {most})' for name, most in runs)}",
+                where=str(folder),
+                fix=f"give the chain that it was started with, not {self.chain.name!r}",
+            )
+        return client
+
+    # --- traffic ----------------------------------------------------------------------------
+
+    def _check(self, trace: Trace) -> None:
+        interval_s = self.chain.interval_s
+        if trace.duration_s < 2 * interval_s * (1 - 1e-9):
+            raise InputError(
+                f"the trace lasts {trace.duration_s:g} s, less than two intervals of "
+                f"{interval_s:g} s",
+                where=f"trace {trace.name!r}",
+                fix="use a longer trace or a chain with a shorter interval",
+            )
+        peak_pps = trace.peak_pps * self._scale
+        if peak_pps > self._max_pps:
+            raise InputError(
+                f"its peak is {peak_pps:,.0f} packets/s at scale {self._scale:g}, and this "
+                f"dataplane carries {self._max_pps:,.0f}",
+                where=f"trace {trace.name!r}",
+                fix=f"the highest possible scale is {self._max_pps / trace.peak_pps:.3g}",
+            )
+
+    def _start_generator(self, trace: Trace) -> Pktgen:
+        folder = self._attach or (self._testbed.folder if self._testbed else Path())
+        socket = folder / MEMIF_SOCKET
+        if not socket.exists():
+            raise InputError(
+                f"a generator has no port to connect to: ports are {', '.join(self._ports)}",
+                where=f"trace {trace.name!r}",
+                fix="use the port 'memif', or no trace for the traffic that comes",
+            )
+        flows = self.chain.flows
+        samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
+        placement = (
+            self._testbed.placement if self._testbed else place(sorted(os.sched_getaffinity(0)))
+        )
+        self._generator = Pktgen(
+            PktgenOptions(
+                port=memif_client(socket),
+                trace=samples,
+                rate_scale=self._scale,
+                flows=FlowSet(flows.count, flows.zipf, flows.seed),
+                packet_bytes=max(64, self.chain.packet_bytes),
+                control=True,
+                backlog_ms=_BACKLOG_MS,
+                cpus=placement.generator,
+            )
+        )
+        self._generator.start()
+        return self._generator
+
+    def _end_generator(self) -> None:
+        if self._generator is not None:
+            self._generator.close()
+            self._generator = None
+
+
+def _orders(nf_type: int, initial: int, states: Records) -> Iterator[tuple[str, int, int]]:
+    """What brings one NF type nearer to its initial instances; ("", ...) where waiting does.
+
+    Those that are wanted come first: only once they run are others stopped, since a type is never
+    left without an instance.
+    """
+    wanted, others = states[:initial], states[initial:]
+    verbs = {STOPPED: "launch", BLOCKED: "rerun", DRAINING: "rerun", LAUNCHING: ""}
+    unready = [(verbs[int(s)], nf_type, slot) for slot, s in enumerate(wanted) if s != RUNNING]
+    yield from unready
+    if not unready:
+        for slot, state in enumerate(others, start=initial):
+            if state != STOPPED:
+                yield "" if state in (LAUNCHING, DRAINING) else "stop", nf_type, slot
