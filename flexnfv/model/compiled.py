@@ -78,6 +78,6 @@ def _files(function: FunctionType, seen: set[FunctionType]) -> set[str]:
 
 def _digest(function: FunctionType) -> str:
     digest = hashlib.sha256()
-    for file in sorted(_files(function, set())):
+    for file in sorted({__file__} | _files(function, set())):  # this file holds the options
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:12]

@@ -224,7 +224,8 @@ def remap(
     share: Floats,
 ) -> float:
     """Bring table and shares of one NF type up to date; returns the share without an instance."""
-    update_table(kind, instances, table)
+    if kind != ALGORITHM1:
+        update_table(kind, instances, table)
     return shares(kind, instances, table, bucket_weight, modulus_weight, row, share)
 
 
