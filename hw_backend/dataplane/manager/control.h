@@ -61,7 +61,7 @@ void fx_scaling_init(void);
 /* Launches the initial instances and waits until they poll; -1 with the reason. */
 int fx_scaling_start(struct fx_error *error);
 
-/* An NF said that something has changed, or a worker that it has reclaimed. */
+/* An NF said that something has changed. */
 void fx_scaling_event(void);
 void fx_scaling_process_ended(int seat);
 

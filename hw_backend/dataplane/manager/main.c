@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -70,13 +71,6 @@ int fx_fail(struct fx_error *error, const char *format, ...)
 void fx_shut_down(void)
 {
     running = false;
-}
-
-void fx_wake_control(void)
-{
-    uint64_t one = 1;
-    ssize_t written = write(mgr->event_fd, &one, sizeof(one));
-    (void)written; /* full means that it is about to wake anyway */
 }
 
 int fx_watch(int epoll, int fd, enum fx_event event, uint32_t argument)
@@ -164,13 +158,17 @@ static const char *beside_this_program(void)
 
 static int parse_options(int argc, char **argv, struct fx_error *error)
 {
-    static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},   {"dir", required_argument, NULL, 'd'},
-        {"prefix", required_argument, NULL, 'p'},   {"cores", required_argument, NULL, 'w'},
-        {"nf-cores", required_argument, NULL, 'n'}, {"nf", required_argument, NULL, 'f'},
-        {"huge-dir", required_argument, NULL, 'h'}, {"pci", no_argument, NULL, 'P'},
-        {"tethered", no_argument, NULL, 't'},       {"help", no_argument, NULL, '?'},
-        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"config", required_argument, NULL, 'c'},
+                                          {"dir", required_argument, NULL, 'd'},
+                                          {"prefix", required_argument, NULL, 'p'},
+                                          {"cores", required_argument, NULL, 'w'},
+                                          {"nf-cores", required_argument, NULL, 'n'},
+                                          {"nf", required_argument, NULL, 'f'},
+                                          {"huge-dir", required_argument, NULL, 'h'},
+                                          {"pci", no_argument, NULL, 'P'},
+                                          {"tethered", no_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, '?'},
+                                          {NULL, 0, NULL, 0}};
     int option;
     bool nf_cores_given = false;
     fx_options.nf_path = beside_this_program();
@@ -515,10 +513,13 @@ static int await_first_instances(struct fx_error *error)
 
 static int start_control(struct fx_error *error)
 {
-    struct sched_param first = {.sched_priority = 1};
-    /* It sleeps most of its time, and a command should not wait for a polling worker. */
-    if (pthread_setschedparam(pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &first) != 0)
-        fx_log("no real-time priority for the control thread: commands may take longer");
+    /* It sleeps most of its time, and a command should not wait for a polling worker. Not real
+     * time: on the core of an NF that ends, the kernel would wait for that NF while keeping it
+     * waiting. */
+    struct sched_param normal = {0};
+    sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
+    if (setpriority(PRIO_PROCESS, 0, -20) != 0)
+        fx_log("no higher priority for the control thread: commands may take longer");
     if (watch_signals() != 0 || timer(mgr->config.status_ns, FX_EVENT_STATUS) != 0 ||
         timer(mgr->config.interval_ns, FX_EVENT_INTERVAL) != 0 ||
         fx_watch(epoll_fd, mgr->event_fd, FX_EVENT_NF, 0) != 0 ||

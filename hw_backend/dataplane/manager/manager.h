@@ -155,7 +155,4 @@ int fx_worker_main(void *worker);
 /* Waits until every worker has begun a new pass: nobody uses what was published before. */
 void fx_grace(void);
 
-/* Wakes the control thread; from any thread. */
-void fx_wake_control(void);
-
 #endif

@@ -136,16 +136,17 @@ static void send(uint32_t entry, enum fx_message kind)
     fx_wake(&instance->sleeping);
 }
 
+/* Has the worker take back what a process that ended held; done when this returns. */
 static void reclaim(uint32_t entry, enum fx_reclaim how)
 {
     struct fx_instance *instance = &mgr->shared->instance[entry];
+    useconds_t pause = 20;
     atomic_store_explicit(&mgr->reclaim[entry], how, memory_order_release);
     fx_wake(&mgr->shared->worker[instance->worker].sleeping);
-}
-
-static bool reclaiming(uint32_t entry)
-{
-    return atomic_load_explicit(&mgr->reclaim[entry], memory_order_acquire) != FX_RECLAIM_NONE;
+    while (atomic_load_explicit(&mgr->reclaim[entry], memory_order_acquire) != FX_RECLAIM_NONE) {
+        usleep(pause);
+        pause = RTE_MIN(2 * pause, 1000u);
+    }
 }
 
 /* --- launch --------------------------------------------------------------------------------- */
@@ -198,8 +199,7 @@ int fx_launch(uint32_t type, int slot, const char *args, int *taken, struct fx_e
     const struct fx_type_config *config = &mgr->config.type[type];
     int chosen = -1;
     for (int s = 0; s < (int)config->max_instances && chosen < 0; s++)
-        if ((slot < 0 || s == slot) && mgr->life[entry_of(type, (uint32_t)s)].state == FX_STOPPED &&
-            !reclaiming(entry_of(type, (uint32_t)s)))
+        if ((slot < 0 || s == slot) && mgr->life[entry_of(type, (uint32_t)s)].state == FX_STOPPED)
             chosen = s;
     if (slot >= (int)config->max_instances)
         return fx_fail(error, "%s has slots 0 to %u", config->name, config->max_instances - 1);
@@ -268,6 +268,7 @@ static void rerun(uint32_t entry, uint64_t now)
     life->stop_when_drained = false;
     life->reruns++;
     mgr->type[type].reruns++;
+    atomic_store(&mgr->shared->instance[entry].first_packet_ns, 0);
     send(entry, FX_MSG_RERUN);
     set_state(entry, FX_RUNNING, now);
     publish(type);
@@ -325,14 +326,33 @@ static void now_parked(uint32_t entry, uint64_t now)
 
 /* --- ends of processes ------------------------------------------------------------------------ */
 
+static void launch_failed(uint32_t entry, const char *reason, uint64_t now)
+{
+    struct fx_life *life = &mgr->life[entry];
+    struct fx_type_life *type = &mgr->type[fx_type_of(entry)];
+    type->failed_launches++;
+    snprintf(type->last_failure, sizeof(type->last_failure), "%s",
+             *reason ? reason : "the process ended before it polled (see nf.log)");
+    fx_log("%s could not be launched: %s", name_of(entry), type->last_failure);
+    life->keep_mapped = false;
+    life->retry_ns = now + RETRY_NS;
+    set_state(entry, FX_STOPPED, now);
+    publish(fx_type_of(entry));
+    fx_grace();
+    reclaim(entry, FX_RECLAIM_ALL);
+}
+
 /* The last of its type has died and no blocked one can take over. */
 static void relaunch_in_place(uint32_t entry, uint64_t now)
 {
+    struct fx_error error;
     /* It stays mapped: its ring holds what arrives until the next process polls. */
     mgr->life[entry].keep_mapped = true;
     mgr->life[entry].command_ns = now;
     set_state(entry, FX_LAUNCHING, now);
-    reclaim(entry, FX_RECLAIM_HANDS); /* continued in reclaimed() */
+    reclaim(entry, FX_RECLAIM_HANDS);
+    if (start_process(entry, &error) != 0)
+        launch_failed(entry, error.text, now);
 }
 
 static int any_blocked(uint32_t type)
@@ -367,22 +387,6 @@ static void died(uint32_t entry, uint64_t now)
     reclaim(entry, FX_RECLAIM_ALL);
 }
 
-static void launch_failed(uint32_t entry, const char *reason, uint64_t now)
-{
-    struct fx_life *life = &mgr->life[entry];
-    struct fx_type_life *type = &mgr->type[fx_type_of(entry)];
-    type->failed_launches++;
-    snprintf(type->last_failure, sizeof(type->last_failure), "%s",
-             *reason ? reason : "the process ended before it polled (see nf.log)");
-    fx_log("%s could not be launched: %s", name_of(entry), type->last_failure);
-    life->keep_mapped = false;
-    life->retry_ns = now + RETRY_NS;
-    set_state(entry, FX_STOPPED, now);
-    publish(fx_type_of(entry));
-    fx_grace();
-    reclaim(entry, FX_RECLAIM_ALL);
-}
-
 void fx_scaling_process_ended(int seat)
 {
     uint64_t now = fx_now_ns();
@@ -413,16 +417,6 @@ void fx_scaling_process_ended(int seat)
 }
 
 /* --- what NFs and workers report -------------------------------------------------------------- */
-
-static void reclaimed(uint32_t entry)
-{
-    struct fx_life *life = &mgr->life[entry];
-    struct fx_error error;
-    if (!life->keep_mapped || life->seat >= 0 || reclaiming(entry))
-        return;
-    if (start_process(entry, &error) != 0)
-        launch_failed(entry, error.text, fx_now_ns());
-}
 
 /* scalib_launch_nfs(): an NF asks for more of its own type. */
 static void grant(int seat, uint32_t wanted)
@@ -465,8 +459,6 @@ void fx_scaling_event(void)
     for (int seat = 0; seat < FX_MAX_SEATS; seat++)
         if (fx_process[seat].pid != 0)
             look_at_seat(seat, now);
-    for (uint32_t entry = 0; entry < mgr->entries; entry++)
-        reclaimed(entry);
 }
 
 /* --- targets ---------------------------------------------------------------------------------- */
@@ -507,7 +499,7 @@ static void gather(struct rows *rows, uint64_t now)
         rows->queue[at] = rte_ring_count(instance->receive);
         if (life->state == FX_BLOCKED && !life->stopping)
             rows->parked_s[at] = (double)(now - life->state_since_ns) * 1e-9;
-        if (life->stopping || reclaiming(entry))
+        if (life->stopping)
             rows->state[at] = FX_LAUNCHING; /* holds its slot, and can be told nothing */
     }
 }
@@ -559,7 +551,7 @@ static void apply(const int64_t *targets, int64_t *clipped, uint64_t now)
         for (uint32_t slot = 0; slot < mgr->config.type[t].max_instances; slot++) {
             uint32_t entry = entry_of(t, slot);
             /* Shown as launching above, but on their way out: the target does not mean them. */
-            if (mgr->life[entry].stopping || reclaiming(entry)) {
+            if (mgr->life[entry].stopping) {
                 wanted[t]++;
                 most[t]++;
             }
@@ -665,8 +657,6 @@ static void revive(uint32_t type, uint64_t now)
         return;
     for (uint32_t slot = 0; slot < config->max_instances; slot++) {
         uint32_t entry = entry_of(type, slot);
-        if (reclaiming(entry))
-            continue;
         if (now >= mgr->life[entry].retry_ns &&
             fx_cores_held() + config->cores <= mgr->config.core_budget)
             launch(entry, config->args, now, &error);

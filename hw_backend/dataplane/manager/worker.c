@@ -293,7 +293,6 @@ static void obey_reclaim(struct fx_worker *w, uint32_t entry)
         redistribute(w, entry);
     flush_instances(w);
     atomic_store_explicit(&mgr->reclaim[entry], FX_RECLAIM_NONE, memory_order_release);
-    fx_wake_control();
 }
 
 static uint32_t transmit(struct fx_worker *w)
@@ -402,8 +401,12 @@ void fx_grace(void)
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < mgr->workers; i++)
         seen[i] = atomic_load(&mgr->worker[i]->passes);
+    /* Longer and longer: we may have real-time priority on the very core that we wait for. */
+    useconds_t pause = 20;
     for (uint32_t i = 0; i < mgr->workers; i++)
         while (atomic_load(&mgr->worker[i]->passes) == seen[i] &&
-               !atomic_load(&mgr->shared->worker[i].sleeping) && !atomic_load(&mgr->quit))
-            usleep(5);
+               !atomic_load(&mgr->shared->worker[i].sleeping) && !atomic_load(&mgr->quit)) {
+            usleep(pause);
+            pause = RTE_MIN(2 * pause, 1000u);
+        }
 }

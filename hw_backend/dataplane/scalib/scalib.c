@@ -208,7 +208,7 @@ static uint16_t handle_burst(uint16_t limit)
 
 static bool nothing_to_do(void)
 {
-    return rte_ring_empty(me.nf.shared->messages) &&
+    return !me.stop && rte_ring_empty(me.nf.shared->messages) &&
            (me.parked || rte_ring_empty(me.nf.shared->receive));
 }
 
