@@ -8,9 +8,10 @@ mixed with that of another decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
-from flexnfv.experiments.runner import Runner
+from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
 from flexnfv.files import new_directory
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
@@ -38,43 +39,44 @@ SECONDS_SHARE: Final = 0.95
 """... in at least this share of the seconds."""
 DROP_RATE_WITHIN: Final = 0.005
 """Distance of the drop rates of the whole run, at most: 0.5 percentage point."""
+MODEL: Final = "the model"
+"""How the model is called beside a backend, which may be the model as well."""
 CORES_WITHIN: Final = 0.03
 """Relative distance of the core usage in closed loops, at most."""
 
 
 class Replay(BasePolicy):
-    """Says again what was decided before.
+    """Says again what was decided before, by time: a late reading of a live chain covers several
+    intervals, so that its number says nothing.
 
     Args:
-        targets: what every interval ran under, [N, T]; the first one's are not decided.
+        ends_s: end of every recorded interval, [N].
+        targets: what it ran under, [N, T].
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ("place",)
-    place: IntArray | None
-
-    def __init__(self, targets: npt.ArrayLike) -> None:
+    def __init__(self, ends_s: npt.ArrayLike, targets: npt.ArrayLike) -> None:
+        self.ends_s = np.asarray(ends_s, dtype=np.float64)
         self.targets = np.asarray(targets, dtype=np.int64)
 
     def decide(self, reading: Reading) -> IntArray:
-        """The targets of the next interval, [T]; the last ones for ever after."""
-        self.place = (
-            np.zeros((), np.int64) if self.place is None else np.asarray(self.place)
-        ) + np.int64(1)
-        return np.asarray(self.targets[min(int(self.place), len(self.targets) - 1)].copy())
+        """The targets of the interval that begins now, [T]; the last ones for ever after."""
+        middle_s = float(reading.time_s) + self.chain.interval_s / 2
+        place = int(np.searchsorted(self.ends_s, middle_s))
+        return np.asarray(self.targets[min(place, len(self.targets) - 1)].copy())
 
 
 def per_second(episode: Episode) -> dict[str, FloatArray]:
     """Rates, queue and instances by second of the run (by interval, where that is longer).
 
     Returns:
-        `time_s` (end), `offered_pps`, `delivered_pps`, `dropped_pps` (means), `queue` (packets in
-        all rings at the end), `instances` and `cores` (at the end), [seconds] each; and
-        `NF.running` for every NF type.
+        `second` (its number), `offered_pps`, `delivered_pps`, `dropped_pps` (means), `queue`
+        (packets in all rings at the end), `instances` and `cores` (at the end), [seconds] each;
+        and `NF.running` for every NF type.
     """
     length = episode.chain["interval_s"]
     end = episode.chain["time_s"]
     second = np.floor(end - length / 2).astype(np.int64)
-    _, group = np.unique(second, return_inverse=True)
+    number, group = np.unique(second, return_inverse=True)
     last = np.flatnonzero(np.diff(group, append=group[-1] + 1))
     time = np.bincount(group, weights=length)
     found = {
@@ -82,7 +84,7 @@ def per_second(episode: Episode) -> dict[str, FloatArray]:
         for name in ("offered_pps", "delivered_pps", "dropped_pps")
     }
     found |= {
-        "time_s": end[last],
+        "second": number.astype(np.float64),
         "queue": episode.types["queue"][last].sum(axis=1),
         "instances": episode.types["running"][last].sum(axis=1).astype(np.float64),
         "cores": episode.chain["cores"][last],
@@ -90,6 +92,15 @@ def per_second(episode: Episode) -> dict[str, FloatArray]:
     for t, name in enumerate(episode.nf_names):
         found[f"{name}.running"] = episode.types["running"][last, t].astype(np.float64)
     return found
+
+
+def together(courses: Sequence[Mapping[str, FloatArray]]) -> list[dict[str, FloatArray]]:
+    """The seconds that all courses have."""
+    common = reduce(np.intersect1d, [course["second"] for course in courses])
+    return [
+        {name: values[np.isin(course["second"], common)] for name, values in course.items()}
+        for course in courses
+    ]
 
 
 def drop_rate(episode: Episode) -> float:
@@ -123,14 +134,13 @@ def closed_loop_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
 
 def replay_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
     """What must hold with the other backend's targets replayed in the model."""
-    ours, theirs = per_second(model)["delivered_pps"], per_second(other)["delivered_pps"]
-    seconds = min(len(ours), len(theirs))
-    ours, theirs = ours[:seconds], theirs[:seconds]
+    courses = together([per_second(model), per_second(other)])
+    ours, theirs = (course["delivered_pps"] for course in courses)
     near = np.abs(ours - theirs) <= THROUGHPUT_WITHIN * theirs
     return (
         Claim(
             f"targets replayed: throughput within {THROUGHPUT_WITHIN:.0%}",
-            f"in {near.mean():.1%} of {seconds} seconds",
+            f"in {near.mean():.1%} of {near.size} seconds",
             f"{SECONDS_SHARE:.0%}",
             bool(near.mean() >= SECONDS_SHARE),
         ),
@@ -184,9 +194,12 @@ def fidelity(
             closed = model.run(modelled or chain, make_policy(spec), trace, seed)
             replayed = None
             if replay_targets:
-                again: Policy = Replay(other.types["targets"])
+                again: Policy = Replay(other.chain["time_s"], other.types["targets"])
                 replayed = model.run(modelled or chain, again, trace, seed)
-            findings.append(compare(spec, backend, other, closed, replayed, taken=findings))
+            found = compare(spec, backend, other, closed, replayed, taken=findings)
+            findings.append(
+                replace(found, claims=(traffic_claim(rates_off(other, trace)), *found.claims))
+            )
         facts = made_with() | {
             "trace": trace.name,
             "chain": chain.name,
@@ -216,23 +229,23 @@ def compare(
         replayed: the model's under the other's targets, if it was run.
         taken: findings whose names must not be used again.
     """
-    courses = {backend: per_second(other), "model": per_second(closed)}
+    courses = {backend: per_second(other), MODEL: per_second(closed)}
     claims = closed_loop_claims(closed, other)
     if replayed is not None:
-        courses["model, targets replayed"] = per_second(replayed)
+        courses[f"{MODEL}, targets replayed"] = per_second(replayed)
         claims += replay_claims(replayed, other)
-    seconds = min(len(course["time_s"]) for course in courses.values())
+    courses = dict(zip(courses, together(list(courses.values())), strict=True))
     rows: list[Row] = [
         {
-            "time_s": float(courses[backend]["time_s"][n]),
+            "second": int(courses[backend]["second"][n]),
             **{
                 f"{where}: {name}": float(values[n])
                 for where, course in courses.items()
                 for name, values in course.items()
-                if name != "time_s"
+                if name != "second"
             },
         }
-        for n in range(seconds)
+        for n in range(len(courses[backend]["second"]))
     ]
     stem = Path(spec.partition(":")[0]).stem or "policy"
     name, names = stem, {one.name for one in taken}
@@ -267,7 +280,7 @@ def draw(figure: Figure, courses: Mapping[str, Mapping[str, FloatArray]]) -> Non
         strict=True,
     ):
         for where, course in courses.items():
-            axes.plot(course["time_s"], course[name] * unit, label=where, linewidth=1, alpha=0.8)
+            axes.plot(course["second"], course[name] * unit, label=where, linewidth=1, alpha=0.8)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from flexnfv.errors import InputError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.machine import made_with
 from flexnfv.experiments import fig2, fig3, fig4, launch, pages, paper, table1
 from flexnfv.experiments.findings import Finding
@@ -78,19 +78,22 @@ def reproduce(
             options = {} if backend == "model" or scale is None else {"scale": scale}
             count = runs or RUNS.get(backend, LIVE_RUNS)
             with Runner(backend, runs=count, **options) as runner:
+                chain = paper.chain()
                 try:
-                    description = runner.backend(paper.chain()).description
-                except InputError as error:
+                    runner.try_out(chain, paper.constant(paper.GBPS[0], chain))
+                except (InputError, BackendError) as error:
                     if backend not in optional:
                         raise
                     skipped[backend] = str(error)
                     tell(f"{backend}: skipped: {error}")
                     continue
-                described[backend] = asdict(description) | {"runs": count}
+                described[backend] = asdict(runner.backend(chain).description) | {"runs": count}
                 findings[backend] = []
                 for name in names:
                     tell(f"{backend}: {name}")
-                    findings[backend].append(EXPERIMENTS[name](runner))
+                    found = EXPERIMENTS[name](runner)
+                    claims = (*runner.traffic(), *found.claims)
+                    findings[backend].append(replace(found, claims=claims))
         facts = made_with() | described | {f"{name} skipped": why for name, why in skipped.items()}
         pages.write(directory, "The paper's evaluation, reproduced", findings, facts)
     return Reproduction(findings, skipped)

@@ -7,14 +7,21 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from flexnfv.backend import Backend
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
 from flexnfv.evaluation.episode import run_episode
 from flexnfv.evaluation.records import Episode
+from flexnfv.experiments.findings import Claim
 from flexnfv.policy import Policy, make_policy
 from flexnfv.traces import Trace
+
+RATE_WITHIN = 0.01
+"""Distance of an interval's offered rate from the trace's within which it counts as kept."""
+KEPT_SHARE = 0.95
+"""Share of the intervals of an experiment in which it must be kept."""
 
 RIGHT_SHARE = 0.9
 """Share of seeded runs in which a claim must hold where runs are reproducible: 18 of 20."""
@@ -42,6 +49,7 @@ class Runner:
         self._backend: Backend | None = None
         self._episodes: dict[tuple[ServiceChain, str, str, int], Episode] = {}
         self.reproducible = False
+        self._rates_off: list[npt.NDArray[np.float64]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +74,14 @@ class Runner:
             self.reproducible = self._backend.description.deterministic
         return self._backend
 
+    def try_out(self, chain: ServiceChain, trace: Trace) -> None:
+        """Start an episode and leave it: a backend may find only then what it lacks.
+
+        Raises:
+            InputError, BackendError: the backend is not available here.
+        """
+        self.backend(chain).reset(trace, 0)
+
     def episode(self, chain: ServiceChain, policy: str, trace: Trace, seed: int) -> Episode:
         """The records of a policy on a trace; run when it is first asked for.
 
@@ -78,7 +94,9 @@ class Runner:
         key = (chain, policy, trace.name, seed)
         if key not in self._episodes:
             self._episodes[key] = self.run(chain, make_policy(policy), trace, seed)
-        return self._episodes[key]
+        episode = self._episodes[key]
+        self._rates_off.append(rates_off(episode, trace))
+        return episode
 
     def episodes(self, chain: ServiceChain, policy: str, trace: Trace) -> list[Episode]:
         """One episode per seed."""
@@ -96,8 +114,44 @@ class Runner:
         share = float(np.mean(list(right)))
         return share >= RIGHT_SHARE - 1e-9 if self.reproducible else share > 0.5
 
+    def traffic(self) -> tuple[Claim, ...]:
+        """Whether the episodes asked for since the last call were offered what they should be.
+
+        A generator that other processes keep from the cores sends late and then too much: the
+        other claims then say nothing of the chain. Nothing is claimed without an episode.
+        """
+        if not self._rates_off:
+            return ()
+        off = np.concatenate(self._rates_off)
+        self._rates_off.clear()
+        return (traffic_claim(off),)
+
     def close(self) -> None:
         """Close the backend; may be called twice."""
         if self._backend is not None:
             self._backend.close()
             self._backend = None
+
+
+def rates_off(episode: Episode, trace: Trace) -> npt.NDArray[np.float64]:
+    """Relative distance of every reading's offered rate from the trace's over the same time.
+
+    A late reading covers several intervals, so time counts, not the reading's number.
+    """
+    end = episode.chain["time_s"]
+    length = episode.chain["interval_s"]
+    edges = np.append(trace.times_s, trace.duration_s)
+    sent = np.append(0.0, np.cumsum(trace.rate_pps) * trace.step_s)
+    wanted = (np.interp(end, edges, sent) - np.interp(end - length, edges, sent)) / length
+    return np.asarray(np.abs(episode.chain["offered_pps"] - wanted) / np.maximum(wanted, 1.0))
+
+
+def traffic_claim(off: npt.NDArray[np.float64]) -> Claim:
+    """Whether the offered rate was the trace's, from what `rates_off` found."""
+    kept = float((off <= RATE_WITHIN).mean())
+    return Claim(
+        "the traffic was the trace's",
+        f"within {RATE_WITHIN:.0%} in {kept:.1%} of {off.size} intervals",
+        f"{KEPT_SHARE:.0%}",
+        kept >= KEPT_SHARE,
+    )

@@ -23,6 +23,7 @@ from flexnfv.experiments.fidelity import (
     fidelity,
     per_second,
     replay_claims,
+    together,
 )
 from flexnfv.model import ModelBackend
 from flexnfv.policy import Policy, make_policy
@@ -48,24 +49,31 @@ def slower(share: float) -> ServiceChain:
 def test_targets_replayed_in_the_same_model_give_the_same_run() -> None:
     chain = load_chain("paper")
     first = episode(chain, "watermark")
-    again = episode(chain, Replay(first.types["targets"]))
+    again = episode(chain, Replay(first.chain["time_s"], first.types["targets"]))
     for name, values in first.types.items():
         np.testing.assert_array_equal(values, again.types[name])
     assert all(claim.holds for claim in replay_claims(again, first))
 
 
-def test_a_replay_ends_with_its_last_targets_and_can_be_continued() -> None:
-    policy = Replay([[1, 1, 1], [2, 1, 1], [3, 1, 1]])
-    reading = ModelBackend(load_chain("paper")).reset(TRACE, 0)
+def test_a_replay_goes_by_time_so_that_a_late_reading_shifts_nothing() -> None:
+    # The third interval was missed: its reading covers two.
+    policy = Replay([1.0, 2.0, 4.0, 5.0], [[1, 1, 1], [2, 1, 1], [3, 1, 1], [4, 1, 1]])
     policy.reset(load_chain("paper"))
-    assert policy.decide(reading).tolist() == [2, 1, 1]
-    state = policy.export_state()
-    assert policy.decide(reading).tolist() == [3, 1, 1]
-    assert policy.decide(reading).tolist() == [3, 1, 1]
-    policy.restore_state(state)
-    assert policy.decide(reading).tolist() == [3, 1, 1]
-    policy.reset(load_chain("paper"))
-    assert policy.decide(reading).tolist() == [2, 1, 1]
+    backend = ModelBackend(load_chain("paper"))
+    reading = backend.reset(TRACE, 0)
+    said = []
+    for _ in range(6):
+        said.append(int(policy.decide(reading)[0]))
+        reading = backend.step(np.ones(3, np.int64))
+    assert said == [2, 3, 3, 4, 4, 4]
+
+
+def test_seconds_that_one_run_lacks_are_left_out_of_both() -> None:
+    one = {"second": np.array([0.0, 1, 2, 4]), "queue": np.array([10.0, 11, 12, 14])}
+    other = {"second": np.array([1.0, 3, 4]), "queue": np.array([21.0, 23, 24])}
+    first, second = together([one, other])
+    assert first["queue"].tolist() == [11, 14]
+    assert second["queue"].tolist() == [21, 24]
 
 
 def test_a_slower_machine_fails_the_claims_that_it_should() -> None:
@@ -84,8 +92,8 @@ def test_short_intervals_are_gathered_into_seconds_without_losing_packets() -> N
     chain = load_chain("paper").replace(interval_s=0.1)
     found = episode(chain, "watermark", TRACE.cut(0, 20))
     seconds = per_second(found)
-    assert len(seconds["time_s"]) == 20
-    np.testing.assert_allclose(seconds["time_s"], np.arange(1, 21))
+    assert len(seconds["second"]) == 20
+    np.testing.assert_array_equal(seconds["second"], np.arange(20))
     np.testing.assert_allclose(
         seconds["offered_pps"], found.chain["offered_pps"].reshape(20, 10).mean(axis=1)
     )
@@ -133,7 +141,7 @@ def test_the_command_compares_any_backend_and_says_what_does_not_hold(
     assert written["facts"]["slow"]["scale"] == pytest.approx(1 / 20)
     rows = written["findings"]["slow"]["watermark"]["rows"]
     assert len(rows) == 120
-    assert "model, targets replayed: queue" in rows[0]
+    assert "the model, targets replayed: queue" in rows[0]
     assert (tmp_path / "out/slow/static.png").exists()
 
 
@@ -148,4 +156,4 @@ def test_a_backend_that_agrees_passes_with_every_policy(tmp_path: Path) -> None:
     )
     assert all(finding.holds for finding in findings)
     assert len({finding.name for finding in findings}) == 2
-    assert [len(finding.claims) for finding in findings] == [4, 4]
+    assert [len(finding.claims) for finding in findings] == [5, 5]

@@ -14,7 +14,7 @@ import flexnfv.backends
 from flexnfv.cli import main
 from flexnfv.experiments import fig3, paper
 from flexnfv.experiments.reproduce import EXPERIMENTS, reproduce
-from flexnfv.experiments.runner import Runner
+from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
 from flexnfv.policy import make_policy
 
 MODEL = EntryPoint("model", "flexnfv.model:ModelBackend", flexnfv.backends.GROUP)
@@ -137,3 +137,18 @@ def test_drops_after_the_step_are_told_from_those_within_it() -> None:
         episode = runner.run(paper.chain(), make_policy("static"), fig3.trace(), seed=0)
     assert not np.isclose(fig3.late_share(episode), 0.0)
     assert fig3.late_share(episode) > 1.0
+
+
+def test_traffic_that_is_not_the_traces_is_told() -> None:
+    chain = paper.chain()
+    with Runner("model", runs=1) as runner:
+        assert runner.traffic() == ()
+        episode = runner.episode(chain, "static", fig3.trace(), 0)
+        (kept,) = runner.traffic()
+        assert kept.holds
+        assert runner.traffic() == ()
+        runner.episode(chain, "static", fig3.trace(), 0)
+        assert len(runner.traffic()) == 1
+    off = rates_off(episode, paper.constant(4, chain, 22))
+    assert (off > 0.01).sum() == fig3.UP_S - fig3.DOWN_S
+    assert not traffic_claim(off).holds
