@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from flexnfv.errors import InputError
 from flexnfv.failures import BACKEND_FAILED
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ def run(
     policy: str,
     shadow: tuple[str, ...] = (),
     backend: str = "model",
+    attach: Path | None = None,
+    options: tuple[str, ...] = (),
     trace: str | None = None,
     out: Path | None = None,
     intervals: int | None = None,
@@ -40,6 +44,8 @@ def run(
         policy: path of a bundle, a registered name, or name:key=value,key=value.
         shadow: policies that are asked and recorded, too, but never obeyed.
         backend: model, dpdk, or the name of an installed one.
+        attach: folder of a running manager, for the backend dpdk; it starts one of its own without.
+        options: further options of the backend as KEY=VALUE (dpdk: scale=0.05 spares=2).
         trace: traffic to play (see `flexnfv traces list`); a live chain takes what comes without.
         out: directory to make for record, status and log; runs/deploy-CHAIN-TIME if not given.
         intervals: end after so many.
@@ -70,6 +76,7 @@ def run(
             out=directory,
             shadows=shadow,
             backend=backend,
+            options=_options(options) | ({} if attach is None else {"attach": attach}),
             trace=trace,
             intervals=intervals,
             deadline_s=deadline,
@@ -110,11 +117,23 @@ def join(directory: tyro.conf.Positional[Path]) -> None:
     """
     from flexnfv.deploy.record import join_parts
     from flexnfv.deploy.status import read_status
-    from flexnfv.errors import InputError
 
     if read_status(directory)["state"] == "running":
         raise InputError("still runs", where=str(directory), fix="stop it first")
     print(join_parts(directory))
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        if not sign:
+            raise InputError(f"{pair!r} has no value", where="--options", fix="write KEY=VALUE")
+        try:
+            found[key] = ast.literal_eval(text.capitalize() if text in ("true", "false") else text)
+        except (ValueError, SyntaxError):
+            found[key] = text
+    return found
 
 
 def _console() -> Console:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from flexnfv import __version__
 from flexnfv.backend import Backend
-from flexnfv.backends import make_backend
+from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import one_line
 from flexnfv.deploy.guard import Guard
@@ -68,6 +69,9 @@ class Deployment:
             raise InputError(
                 f"{self.deadline_s:g} s", where="deadline", fix=f"choose within (0, {interval_s:g}]"
             )
+        for spec in shadows:
+            if shadows.count(spec) > 1:
+                raise InputError(f"{spec!r} stands there twice", where="shadows", fix="drop one")
         self._trace = trace
         self._realtime = realtime
         self.trace_name = "" if trace is None else trace.name
@@ -145,6 +149,7 @@ def deploy(
     out: Path,
     shadows: Sequence[str] = (),
     backend: str = "model",
+    options: Mapping[str, Any] | None = None,
     trace: str | Path | Trace | None = None,
     intervals: int | None = None,
     deadline_s: float | None = None,
@@ -163,6 +168,8 @@ def deploy(
         out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
         shadows: specs of policies that are asked, but whose targets are never sent.
         backend: model, dpdk, or the name of an installed one.
+        options: of the backend. One with a law of its own (`law`) is told to let it take over
+            whenever this process does not decide, unless the options say otherwise.
         trace: that the backend plays; None to take a live chain's own traffic.
         intervals: end after so many.
         deadline_s: see `Deployment`.
@@ -182,7 +189,9 @@ def deploy(
         raise InputError(f"{intervals}", where="intervals", fix="choose 1 or more")
     loaded = chain if isinstance(chain, ServiceChain) else load_chain(chain)
     played = None if trace is None else load_trace(trace)
-    runs_on = make_backend(backend, loaded)
+    lawful = "law" in inspect.signature(backend_class(backend)).parameters
+    defaults = {"law": True} if lawful else {}
+    runs_on = make_backend(backend, loaded, **{**defaults, **(options or {})})
     with ExitStack() as stack:
         stack.callback(runs_on.close)
         deployment = stack.enter_context(

@@ -123,7 +123,8 @@ class OwnProcess:
     """
 
     def __init__(self, spec: str, chain: ServiceChain, seed: int | None, *, patient: bool) -> None:
-        known(spec.partition(":")[0], registered(), kind="policy")
+        if not is_bundle(spec):
+            known(spec.partition(":")[0], registered(), kind="policy")
         self.name = spec
         self.restarts = 0
         self._chain = chain
@@ -291,12 +292,7 @@ def open_host(
         InputError: see `InProcess` and `OwnProcess`.
     """
     if is_bundle(spec):
-        host = InProcess(spec, chain, seed)  # also tells what is wrong with it, at once
+        in_process = InProcess(spec, chain, seed)  # also tells at once what is wrong with it
         if not aside:
-            return host
-        return OwnProcess(_learned(spec), chain, seed, patient=patient)
+            return in_process
     return OwnProcess(spec, chain, seed, patient=patient)
-
-
-def _learned(spec: str) -> str:
-    return spec if spec.partition(":")[0] == "learned" else f"learned:bundle={spec}"

@@ -3,8 +3,8 @@
     DIR/record/000000000000.parquet   one part: the rows from that number on, one row per interval
     DIR/record.parquet                all of them, once the deployment has ended in order
 
-A part is written beside its place and renamed, so what is there is readable, whatever ended the
-deployment. A row holds
+A part is written beside its place and renamed, again and again until it is full, so what is there
+is readable, whatever ended the deployment. A row holds
 
 - the columns of `flexnfv.records`, as an evaluation's records do (`TYPE.targets` are those that the
   interval ran under);
@@ -98,7 +98,7 @@ def join_parts(directory: Path) -> Path:
     parts = sorted((directory / FOLDER).glob("[0-9]*.parquet"))
     if joined.exists() or not parts:
         raise InputError(
-            "holds no parts to join" if not parts else "is joined already",
+            "is joined already" if joined.exists() else "holds no parts to join",
             where=str(directory),
             fix="name the directory of a deployment that was killed",
         )

@@ -19,8 +19,10 @@ log = logging.getLogger("flexnfv.deploy")
 
 Show = Callable[[dict[str, Any]], None]
 
-_PART_S: Final = 10.0
+_SAVE_S: Final = 5.0
 """What a kill costs at most, seconds of records."""
+_PART_S: Final = 60.0
+"""A part begun so long ago is full."""
 _MOST_ROWS: Final = 1000
 """Rows of a part, where the chain's time runs faster than the clock."""
 _STATUS_S: Final = 0.05
@@ -65,6 +67,7 @@ class Scribe:
         self._patient = patient
         self._queue: Queue[Row | None] = Queue(_WAITING)
         self._rows: list[Row] = []
+        self._save_due = monotonic() + _SAVE_S
         self._part_due = monotonic() + _PART_S
         self._status_due = 0.0
         self._troubled = False
@@ -85,38 +88,42 @@ class Scribe:
         """Write what is left, join the parts, and tell how it ended: the last status."""
         self._queue.put(None)
         self._thread.join()
-        self._flush()
+        self._save(last=True)
         self._guarded(lambda: join_parts(self._directory))
         return self._tell(state, reason=reason)
 
     def _run(self) -> None:
         while True:
             try:
-                row = self._queue.get(timeout=max(self._part_due - monotonic(), 0.01))
+                row = self._queue.get(timeout=max(self._save_due - monotonic(), 0.01))
             except Empty:
-                self._flush()
+                self._save()
                 continue
             if row is None:
                 return
             self._tally.add(row)
             self._rows.append(row)
             now = monotonic()
-            if len(self._rows) >= _MOST_ROWS or now >= self._part_due:
-                self._flush()
+            if len(self._rows) >= _MOST_ROWS or now >= self._save_due:
+                self._save()
             if now >= self._status_due:
                 self._tell("running")
                 self._status_due = monotonic() + _STATUS_S
 
-    def _flush(self) -> None:
-        self._part_due = monotonic() + _PART_S
-        rows, self._rows = self._rows, []
-        if not rows:
-            return
+    def _save(self, *, last: bool = False) -> None:
+        """Write the part under way as it is, and begin another one if it is full."""
+        now = monotonic()
+        self._save_due = now + _SAVE_S
+        full = last or len(self._rows) >= _MOST_ROWS or now >= self._part_due
+        saved = not self._rows or self._guarded(self._write_part)
+        if full:
+            self.lost_rows += 0 if saved else len(self._rows)
+            self._rows = []
+            self._part_due = now + _PART_S
+
+    def _write_part(self) -> None:
         folder = self._directory / FOLDER
-        if not self._guarded(
-            lambda: write_part(rows, folder, self._chain, self._shadows, self._facts)
-        ):
-            self.lost_rows += len(rows)
+        write_part(self._rows, folder, self._chain, self._shadows, self._facts)
 
     def _tell(self, state: str, **more: Any) -> dict[str, Any]:
         status = self._tally.status(state, os.getpid(), lost_rows=self.lost_rows, **more)
