@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.envs.engine import BackendEngine
 from flexnfv.envs.task import Task
 from flexnfv.model import BatchModel
 from flexnfv.observation import ObservationEncoder
@@ -27,13 +28,19 @@ class Rollout:
     Args:
         task: the scaling task.
         batch: number of episodes, B.
+        engine: a single backend to run on instead of the model; the batch is then 1.
         model_options: handed to `BatchModel`.
     """
 
-    def __init__(self, task: Task, batch: int, **model_options: Any) -> None:
+    def __init__(
+        self, task: Task, batch: int, engine: BackendEngine | None = None, **model_options: Any
+    ) -> None:
+        if engine is not None and batch != 1:
+            raise ValueError(f"a single backend runs one episode at a time, not {batch}")
         self.task = task
         self.batch = batch
-        self.model = BatchModel(task.chain, batch, **model_options)
+        self.engine = engine
+        self.model = engine or BatchModel(task.chain, batch, **model_options)
         self.encoder = ObservationEncoder(task.chain, (batch,))
         self.preference = np.full(batch, task.preference[0])
         self.mean_pps = np.ones(batch)
@@ -116,6 +123,8 @@ class Rollout:
         self.observation = self.encoder.encode(self.reading, self.preference)
         value, terms = self.task.reward(self.reading, self.mean_pps, self.preference)
         self.statistics.add(self.reading, self.task, terms)
+        if self.engine is not None and self.engine.died:
+            self.left[:] = 0
         return value, self.left <= 0
 
 

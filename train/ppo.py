@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.failures import run_program
@@ -217,6 +218,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
 
 def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
     """The training environment: rows of many chains on the model, or of one live chain."""
+    from flexnfv.envs.engine import BackendEngine
     from flexnfv.envs.sb3 import RowVecEnv
     from flexnfv.envs.task import Task
 
@@ -227,7 +229,10 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
         episode=args.episode,
         preference=args.preferences,
     )
-    return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
+    if args.backend == "model":
+        return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
+    engine = BackendEngine(make_backend(args.backend, chain))
+    return RowVecEnv(task, 1, seed=seed, gamma=args.gamma, engine=engine)
 
 
 def trace_set(
@@ -335,9 +340,12 @@ def check(args: Args) -> None:
         raise InputError(
             f"are {low:g} and {high:g}", where="--preferences", fix="give a lower and a higher one"
         )
-    if args.backend != "model":
+    backend_class(args.backend)
+    if args.backend != "model" and (args.chains != 1 or args.init_from is None):
         raise InputError(
-            f"cannot train on backend {args.backend!r} yet", where="--backend", fix="use model"
+            f"trains {args.chains} chains {'anew' if args.init_from is None else 'together'}",
+            where=f"--backend {args.backend}",
+            fix="a live chain is fine-tuned alone: add --chains 1 --init-from RUN",
         )
 
 

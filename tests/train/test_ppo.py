@@ -103,6 +103,8 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(run: Path, tmp_path: Path) ->
         (("--rows", "0"), "--rows"),
         (("--preferences", "5", "1"), "--preferences"),
         (("--resume", "nowhere"), "holds no run"),
+        (("--backend", "dpkd"), "dpdk"),
+        (("--backend", "dpdk"), "--init-from"),
         (("--init-from", "nowhere", "--out", "other"), "best.safetensors"),
     ],
 )

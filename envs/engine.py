@@ -1,0 +1,48 @@
+"""A single backend in the batched model's words, so that every batched view runs on it too."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.backend import Backend
+from flexnfv.errors import BackendError
+from flexnfv.reading import FloatArray, IntArray, Reading
+from flexnfv.traces import Trace
+
+
+class BackendEngine:
+    """One backend as a batch of one: the two verbs of `BatchModel` that a rollout uses.
+
+    A backend that dies ends the episode: the last reading stands, and the rollout's next reset
+    starts it anew.
+
+    Args:
+        backend: what the episodes run on, at its own pace.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.died = ""
+        self._reading: Reading
+
+    def reset_envs(
+        self, envs: IntArray, rates: FloatArray, seeds: npt.NDArray[np.uint64]
+    ) -> Reading:
+        """Start an episode on rates [1, intervals]."""
+        step_s = self.backend.chain.interval_s
+        self.died = ""
+        trace = Trace("episode", rates[0].copy(), step_s, source="a training episode")
+        seed = int(seeds[0] % (1 << 31))
+        self._reading = Reading.stack([self.backend.reset(trace, seed)])
+        return self._reading
+
+    def step(self, targets: IntArray, envs: IntArray | None = None) -> Reading:
+        """Apply targets [1, T] (or [0, T]: nothing to step) and let one interval pass."""
+        if len(targets) == 0:
+            return self._reading
+        try:
+            self._reading = Reading.stack([self.backend.step(targets[0])])
+        except BackendError as error:
+            self.died = str(error)
+        return self._reading

@@ -1,0 +1,57 @@
+"""Batched views on a single backend: the same steps as the batched model, and its death."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flexnfv.backend import Backend
+from flexnfv.envs.engine import BackendEngine
+from flexnfv.envs.rollout import Rollout
+from flexnfv.envs.sb3 import RowVecEnv
+from flexnfv.envs.task import Task
+from flexnfv.errors import BackendError
+from flexnfv.model import ModelBackend
+from flexnfv.reading import Reading
+
+
+def test_a_single_backend_steps_as_a_batch_of_one() -> None:
+    task = Task.build("paper", episode=12)
+    one = Rollout(task, 1, engine=BackendEngine(ModelBackend(task.chain)))
+    batch = Rollout(task, 1)
+    rates = np.linspace(1e6, 9e6, 12)[None]
+    for rollout in (one, batch):
+        rollout.begin(np.array([0]), rates, np.array([1000.0]), np.array([7], dtype=np.uint64))
+    for step in range(11):
+        action = np.full((1, 3), step % 9)
+        mine, ended = one.step(action)
+        theirs, batch_ended = batch.step(action)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+        np.testing.assert_allclose(one.observation, batch.observation, atol=1e-6)
+        assert ended == batch_ended == (step == 10)
+
+
+class Mortal(ModelBackend):
+    """Dies in its third step."""
+
+    steps = 0
+
+    def step(self, targets: object) -> Reading:
+        self.steps += 1
+        if self.steps == 3:
+            raise BackendError("the manager is gone")
+        return super().step(targets)  # type: ignore[arg-type]
+
+
+def test_a_backend_that_dies_ends_the_episode_and_the_next_one_goes_on() -> None:
+    task = Task.build("paper", episode=12)
+    backend: Backend = Mortal(task.chain)
+    env = RowVecEnv(task, 1, seed=1, engine=BackendEngine(backend))
+    env.reset()
+    env.rollout.left[:] = 11
+    ends = []
+    for _ in range(6):
+        _, _, dones, infos = env.step(np.zeros(3, dtype=np.int64))
+        ends.append(bool(dones.all()))
+        assert all("terminal_observation" in info for info in infos) == ends[-1]
+        env.rollout.left[:] = np.maximum(env.rollout.left, 2)
+    assert ends == [False, False, True, False, False, False]
