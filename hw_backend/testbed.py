@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -34,6 +35,8 @@ from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 LOG_FILE = "manager.log"
 NF_LOG_FILE = "nf.log"
 CONFIGURATION_FILE = "manager.conf"
+PREFIX_FILE = "prefix"
+"""Holds the DPDK file prefix, so that whoever finds a dead manager can clean up behind it."""
 
 _START_S = 30.0
 _END_S = 10.0
@@ -149,6 +152,7 @@ class Testbed:
         try:
             text = configuration(self.chain, self.ports, self.folder, self.options)
             (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
+            (self.folder / PREFIX_FILE).write_text(self.prefix, encoding="utf-8")
             self._spawn(program)
             self._await_start()
         except BaseException:
@@ -173,8 +177,8 @@ class Testbed:
                 remove_dpdk_files(self.prefix)
                 for name in ("page", SOCKET_FILE):
                     (self.folder / name).unlink(missing_ok=True)
-            for socket in self.folder.glob(f"{MEMIF_SOCKET}*"):
-                socket.unlink(missing_ok=True)
+            for path in (*self.folder.glob(f"{MEMIF_SOCKET}*"), self.folder / PREFIX_FILE):
+                path.unlink(missing_ok=True)
         if self._own_folder and self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -322,23 +326,23 @@ def alive(pid: int) -> bool:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what a killed manager left in its folder.
+    """Remove what a killed manager left in its folder, and of its huge pages.
 
     Raises:
         InputError: a manager runs there.
     """
-    if not (folder / SOCKET_FILE).exists():
-        (folder / "page").unlink(missing_ok=True)
-        return
-    try:
-        Client(folder).close()
-    except BackendError:
-        for name in ("page", SOCKET_FILE):
-            (folder / name).unlink(missing_ok=True)
-        return
-    raise InputError(
-        "a manager runs there", where=str(folder), fix="stop it (`flexnfv dataplane down`)"
-    )
+    if (folder / SOCKET_FILE).exists():
+        with suppress(BackendError):
+            Client(folder).close()
+            raise InputError(
+                "a manager runs there",
+                where=str(folder),
+                fix="stop it (`flexnfv dataplane down`)",
+            )
+    if (folder / PREFIX_FILE).exists():
+        remove_dpdk_files((folder / PREFIX_FILE).read_text(encoding="utf-8"))
+    for name in ("page", SOCKET_FILE, PREFIX_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_dpdk_files(prefix: str) -> None:
