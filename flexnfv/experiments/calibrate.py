@@ -27,6 +27,7 @@ from flexnfv.experiments.measure import (
     half_width,
     look,
     loss_free_rate,
+    middle_half_width,
     overload,
     split,
 )
@@ -81,7 +82,7 @@ def estimate(found: Measured) -> NFCalibration:
         loss_free_pps=_round(float(np.median(found.loss_free_pps))),
         overload_penalty=round(penalty, 4),
         overload_span=span,
-        jitter=round(half_width(found.served), 4),
+        jitter=round(middle_half_width(found.served), 4),
         source=(
             f"measured: processing time ±{half_width(found.processing_ns):.2%}, loss-free rate "
             f"±{half_width(found.loss_free_pps):.2%} over {len(found.loss_free_pps)} samples, "
@@ -208,7 +209,11 @@ def compare(function: str, measured: Measured, model: Measured) -> Finding:
             )
         )
     rows += [
-        _single("jitter, half-width", half_width(measured.served), half_width(model.served)),
+        _single(
+            "jitter, half-width",
+            middle_half_width(measured.served),
+            middle_half_width(model.served),
+        ),
         _single("longest ring in overload, packets", measured.ring, model.ring),
     ]
     ours, theirs = _columns(measured.latencies), _columns(model.latencies)

@@ -82,6 +82,14 @@ def look(bench: Workbench, pps: float, seconds: float = LOOK_S) -> Look:
     )
 
 
+def carries(bench: Workbench, pps: float) -> bool:
+    """Whether one instance carries a rate without loss.
+
+    A rate that is lost is tried once more: overload comes again, a machine's hiccup does not.
+    """
+    return any(look(bench, pps).lost_share <= LOSS_FREE_SHARE for _ in range(2))
+
+
 def loss_free_rate(bench: Workbench, guess_pps: float) -> float:
     """Highest rate that one instance carries without loss, packets/s, by bisection.
 
@@ -94,32 +102,26 @@ def loss_free_rate(bench: Workbench, guess_pps: float) -> float:
     """
     high = guess_pps
     for _ in range(MOST_DOUBLINGS):
-        seen = look(bench, high)
-        if seen.lost_share > LOSS_FREE_SHARE:
+        if not carries(bench, high):
             break
-        high = 2 * max(high, seen.offered_pps)
+        high *= 2
     else:
-        raise BackendError(f"an instance lost nothing at {high / 2:.3g} packets/s: no rate is high")
-    low = 0.9 * seen.served_pps
+        raise BackendError(f"an instance lost nothing at {high / 2:.3g} packets/s")
+    low = 0.9 * look(bench, high).served_pps
     for _ in range(MOST_DOUBLINGS):
-        if look(bench, low).lost_share <= LOSS_FREE_SHARE:
+        if carries(bench, low):
             break
         low, high = low / 2, low
     else:
         raise BackendError(f"an instance lost packets even at {low:.3g} packets/s")
-    # Overload costs some service, so the loss-free rate may lie above what overload leaves.
-    for factor in (1.05, 1.15, 1.3):
-        if factor * low / 0.9 < high and look(bench, factor * low / 0.9).lost_share > (
-            LOSS_FREE_SHARE
-        ):
-            high = factor * low / 0.9
+    # The rate lies a little above what overload leaves: far overload would cost bisection steps.
+    for near in (1.25 * low, 1.5 * low):
+        if near < high and not carries(bench, near):
+            high = near
             break
     while high - low > PRECISION * low:
         middle = (low + high) / 2
-        if look(bench, middle).lost_share <= LOSS_FREE_SHARE:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if carries(bench, middle) else (low, middle)
     return (low + high) / 2
 
 
@@ -164,6 +166,16 @@ def half_width(samples: Sequence[float] | FloatArray) -> float:
     if values.size < 2 or values.mean() <= 0:
         return 0.0
     return float(min(np.sqrt(3) * values.std(ddof=1) / values.mean(), 0.99))
+
+
+def middle_half_width(samples: FloatArray) -> float:
+    """Relative half-width of the uniform distribution with the samples' interquartile range.
+
+    For a uniform distribution the two are equal. A few stalls of a machine, which are no jitter of
+    the NF, count for nothing here.
+    """
+    low, middle, high = np.quantile(samples, (0.25, 0.5, 0.75))
+    return float(min((high - low) / middle, 0.99)) if middle > 0 else 0.0
 
 
 def split(bench: Workbench, pps: float, instances: int, patience_s: float = 20.0) -> FloatArray:

@@ -20,6 +20,7 @@ from flexnfv.experiments.measure import (
     half_width,
     look,
     loss_free_rate,
+    middle_half_width,
     split,
 )
 from flexnfv.experiments.workbench import BackendBench
@@ -56,7 +57,7 @@ def test_what_was_measured_on_the_model_is_what_it_was_built_from(
         assert again.overload_penalty == pytest.approx(penalty, abs=0.004 + jitter / 2)
         assert again.jitter == pytest.approx(jitter, rel=0.2, abs=0.002)
         if penalty:
-            assert again.overload_span == pytest.approx(span, abs=0.1)
+            assert again.overload_span == pytest.approx(span, abs=0.15)
     assert found.launch_s == pytest.approx(0.3, rel=0.1)
     assert found.launch_spread == pytest.approx(0.2, abs=0.1)
     assert found.rerun_s == pytest.approx(0.004, rel=0.35)
@@ -77,6 +78,27 @@ def test_every_shipped_calibration_survives_being_written() -> None:
     for name in ("paper", "edge", "ladder"):
         shipped = load_calibration(name)
         assert Calibration.model_validate(tomllib.loads(toml(shipped))) == shipped
+
+
+def test_a_hiccup_of_the_machine_is_not_taken_for_overload() -> None:
+    class Stalls(BackendBench):
+        """Loses half of everything at every third try."""
+
+        tries = 0
+
+        def set_rate(self, pps: float) -> None:
+            self.tries += 1
+            super().set_rate(pps)
+
+        def read(self) -> Reading:
+            reading = super().read()
+            if self.tries % 3 == 0:
+                reading.ring_dropped_pps[:] = reading.arrived_pps / 2
+            return reading
+
+    chain = load_chain("paper")
+    stalls = Stalls(ModelBackend(alone_chain(chain, chain.nf[0]), substeps=1))
+    assert loss_free_rate(stalls, 5e6) == pytest.approx(4.43e6, rel=0.005)
 
 
 @pytest.mark.parametrize("guess", [1e3, 4.4e6, 1e8])
@@ -146,6 +168,10 @@ def test_the_overload_fit_returns_the_curve_it_was_given(penalty: float, span: f
 def test_the_half_width_of_uniform_samples_is_theirs() -> None:
     samples = np.random.default_rng(1).uniform(0.9, 1.1, 100_000)
     assert half_width(samples) == pytest.approx(0.1, rel=0.01)
+    assert middle_half_width(samples) == pytest.approx(0.1, rel=0.02)
+    stalled = np.concatenate([samples, np.zeros(5_000)])
+    assert middle_half_width(stalled) == pytest.approx(0.1, rel=0.1)
+    assert half_width(stalled) > 0.3
     assert half_width([1.0]) == 0.0
     assert half_width([2.0, 2.0]) == 0.0
 
