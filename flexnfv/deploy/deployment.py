@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, time
@@ -21,6 +21,7 @@ from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import one_line
 from flexnfv.deploy.guard import Guard
 from flexnfv.deploy.host import Host, open_host
+from flexnfv.deploy.punctual import punctual
 from flexnfv.deploy.record import Row
 from flexnfv.deploy.scribe import Scribe, Show
 from flexnfv.deploy.status import LOG, Tally, hold_lock
@@ -111,31 +112,31 @@ class Deployment:
             BackendError: the backend died.
         """
         reading = self.backend.reset(self._trace, self.seed)
-        begun = monotonic()
+        begun = read = monotonic()
         row = Row(0, time(), reading.copy(), self.chain.initial_instances)
-        while True:
-            self._await(begun + row.number * self.chain.interval_s)
-            read = monotonic()
-            if self._stop.is_set() or self.backend.remaining == 0:
-                yield row
-                return
+        while not self._stop.is_set() and self.backend.remaining != 0:
             decision = self._guard.decide(reading, read + self.deadline_s)
             for shadow in self.shadows:
                 shadow.ask(reading)
             yield row
             if self._stop.is_set():
                 return
-            send_s = monotonic() - read
+            sent = monotonic()
             reading = self.backend.step(decision.targets)
+            self._await(begun + (row.number + 1) * self.chain.interval_s)
+            asked, read = read, monotonic()
+            # Where time goes on meanwhile, the shadows had the whole interval.
+            until = asked + self.deadline_s if self.patient else read
             row = Row(
                 row.number + 1,
                 time(),
                 reading.copy(),
                 decision.targets,
                 decision,
-                send_s,
-                tuple(shadow.answer(read + self.deadline_s) for shadow in self.shadows),
+                sent - asked,
+                tuple(shadow.answer(until) for shadow in self.shadows),
             )
+        yield row
 
     def _await(self, due: float) -> None:
         if self._realtime:
@@ -233,11 +234,14 @@ def _recorded(
         state, reason = "failed", "interrupted"
         begun = False
         try:
-            for row in deployment.rows():
-                begun = True
-                scribe.add(row)
-                if intervals is not None and row.number + 1 >= intervals:
-                    deployment.stop()
+            with nullcontext(True) if deployment.patient else punctual() as allowed:
+                if not allowed:
+                    log.info("may not run before other processes: decisions may come later")
+                for row in deployment.rows():
+                    begun = True
+                    scribe.add(row)
+                    if intervals is not None and row.number + 1 >= intervals:
+                        deployment.stop()
             state, reason = "stopped", ""
         except BaseException as error:
             reason = one_line(error)

@@ -35,6 +35,9 @@ START_S: Final = 60.0
 """Longest time that the first process of a policy may take to get ready."""
 RESTART_S: Final = 10.0
 """The same of a later one, where the chain's time stands still meanwhile."""
+HANG_S: Final = 1.0
+"""A policy that owes an answer for so long hangs; one of a chain whose time stands still meanwhile
+hangs when it has missed its deadline."""
 LONGEST_PAUSE: Final = 256
 """Intervals before a policy that failed again and again since its start is started once more."""
 
@@ -108,7 +111,8 @@ class InProcess:
 class OwnProcess:
     """A policy in a process of its own, which is ended when it hangs and started anew.
 
-    It hangs if it has not answered by the next reading. A new process continues from the state
+    It is asked nothing while it owes an answer, and hangs when it owes one for `HANG_S`. A new
+    process continues from the state
     that the last one sent with its last answer, unless that one never answered well since it was
     started: then the state itself may be what is wrong, and the policy begins anew.
 
@@ -132,8 +136,10 @@ class OwnProcess:
         self._patient = patient
         self._state = b""
         self._number = 0
-        self._asked: int | None = None
+        self._owed: int | None = None
+        self._owed_since = 0.0
         self._answer: Answer | None = None
+        self._dead: list[BaseProcess] = []
         self._ready = False
         self._failures = 0
         self._pause = 0
@@ -160,10 +166,14 @@ class OwnProcess:
         return None if self._process is None else self._process.pid
 
     def ask(self, reading: Reading) -> None:
-        """Put a reading to the policy; ends and restarts one that still owes the last answer."""
+        """Put a reading to the policy, unless it still owes an answer or is not there."""
         self._receive(until=0.0)
         self._answer = None
-        if self._asked is not None:
+        self._bury()
+        if self._owed is not None:
+            if not self._patient and monotonic() - self._owed_since < HANG_S:
+                self._answer = Answer(None, Fault.LATE, "still owes an earlier answer")
+                return
             self._end("it hangs")
         if self._link is None:
             if self._pause > 0:
@@ -181,32 +191,26 @@ class OwnProcess:
         try:
             self._link.send(wire.pack(Message(Kind.READING, self._number, body=body)))
         except OSError:
-            self._end("its process died")
-            self._answer = Answer(None, Fault.DIED, "its process died")
+            self._died()
             return
-        self._asked = self._number
+        self._owed, self._owed_since = self._number, monotonic()
 
     def answer(self, until: float) -> Answer:
         """The answer to the last reading; a fault if there is none by `until`."""
-        if self._asked is not None:
-            self._receive(until, awaited=lambda: self._asked is None)
+        if self._owed is not None and self._answer is None:
+            self._receive(until, awaited=lambda: self._answer is not None)
         if self._answer is not None:
             return self._answer
-        if self._asked is not None:
+        if self._owed is not None:
             return Answer(None, Fault.LATE, "no answer by the deadline")
         return Answer(None, Fault.ABSENT, "its process is not back yet")
 
     def close(self) -> None:
         """End the policy's process."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.join(1.0)
-            if self._process.exitcode is not None:
-                self._process.close()
-            self._process = None
+        self._let_go()
+        for process in self._dead:
+            process.join(1.0)
+        self._bury()
 
     def _is_started(self) -> bool:
         return self._ready or self._refusal is not None or self._link is None
@@ -226,7 +230,7 @@ class OwnProcess:
         self._link = ours
         self._ready = False
         self._refusal = None
-        self._asked = None
+        self._owed = None
 
     def _end(self, why: str) -> None:
         """End the process; the next one comes at once if this one had answered well, else later."""
@@ -234,9 +238,28 @@ class OwnProcess:
         self._pause = min(2 ** (self._failures - 1) - 1, LONGEST_PAUSE)
         again = f" after {self._pause} intervals" if self._pause else ""
         log.warning("policy %s: %s; its process starts anew%s", self.name, why, again)
-        self.close()
+        self._let_go()
+
+    def _died(self) -> None:
+        self._end("its process died")
+        self._answer = Answer(None, Fault.DIED, "its process died")
+
+    def _let_go(self) -> None:
+        """Kill the process without waiting for its end, which may take a while on a busy core."""
         self._ready = False
-        self._asked = None
+        self._owed = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if self._process is not None:
+            self._process.kill()
+            self._dead.append(self._process)
+            self._process = None
+
+    def _bury(self) -> None:
+        for process in [dead for dead in self._dead if dead.exitcode is not None]:
+            self._dead.remove(process)
+            process.close()
 
     def _receive(self, until: float, awaited: Awaited | None = None) -> None:
         """Take in messages: those that are there, or until `awaited()` holds or time is up."""
@@ -254,10 +277,7 @@ class OwnProcess:
             except OSError:
                 data = b""
             if not data:
-                asked = self._asked is not None
-                self._end("its process died")
-                if asked:
-                    self._answer = Answer(None, Fault.DIED, "its process died")
+                self._died()
                 return
             self._take(wire.unpack(data))
 
@@ -269,8 +289,8 @@ class OwnProcess:
                 self._refusal = wire.refused(message)
             case Kind.STATE:
                 self._state = message.body
-            case Kind.TARGETS | Kind.FAULT if message.number == self._asked:
-                self._asked = None
+            case Kind.TARGETS | Kind.FAULT if message.number == self._owed:
+                self._owed = None
                 self._answer = wire.message_answer(message)
                 if self._answer.targets is not None:
                     self._failures = 0

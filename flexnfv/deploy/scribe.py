@@ -6,12 +6,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Any, Final
 
 from flexnfv.chain import ServiceChain
+from flexnfv.deploy.punctual import punctual
 from flexnfv.deploy.record import FOLDER, Row, join_parts, write_part
 from flexnfv.deploy.status import Tally, write_status
 
@@ -93,6 +95,12 @@ class Scribe:
         return self._tell(state, reason=reason)
 
     def _run(self) -> None:
+        # As punctual as the loop: one that is put off while it holds the interpreter's lock would
+        # put off the loop, too.
+        with nullcontext() if self._patient else punctual():
+            self._take_rows()
+
+    def _take_rows(self) -> None:
         while True:
             try:
                 row = self._queue.get(timeout=max(self._save_due - monotonic(), 0.01))
