@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,9 +50,11 @@ class Refused(Exception):
 
 
 class Manager:
-    """`flexnfv-manager` on a configuration text, in `folder`."""
+    """`flexnfv-manager` on a configuration text, in `folder`; `wrapper` starts it, if given."""
 
-    def __init__(self, folder: Path, configuration: str, *options: str) -> None:
+    def __init__(
+        self, folder: Path, configuration: str, *options: str, wrapper: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.prefix = f"fxtest{os.getpid()}_{folder.name[-20:]}"
         self.configuration = folder / "manager.conf"
@@ -62,6 +64,7 @@ class Manager:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *wrapper,
                     *(MANAGER, "--config", self.configuration, "--dir", folder),
                     *("--prefix", self.prefix, *options),
                 ],

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from tests.dataplane.pcap_files import read_pcap, write_pcap
 from tests.dataplane.running_manager import (
     BLOCKED,
+    BUILD,
     DRAINING,
     FFI,
     LAUNCHING,
@@ -304,7 +311,6 @@ def test_nfs_end_with_a_killed_manager_and_a_new_one_starts(tmp_path: Path) -> N
         assert time.monotonic() < end
         time.sleep(0.01)
     (tmp_path / "control.sock").unlink()
-    (tmp_path / "page").unlink()
     with Manager(tmp_path, CHAIN + "port net_null0 peer=0\n") as second:
         assert second.prefix == first.prefix
         second.until(lambda: second.page().delivered > 1000, "packets")
@@ -338,6 +344,137 @@ def test_a_paced_instance_serves_its_rate_and_declares_its_cost(start: Start) ->
     assert rate == pytest.approx(50_000, rel=0.05)
     assert after.declared
     assert after.processing_ns == pytest.approx(92 / 0.05)
+
+
+def test_an_nf_of_another_version_is_refused(tmp_path: Path) -> None:
+    need_dataplane()
+    alien = BUILD / "scalib" / "flexnfv-nf-alien"
+    manager = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n", "--nf", str(alien))
+    assert manager.process.wait(20) == 2
+    assert "cannot be launched" in manager.log.read_text()
+    assert "ABI version" in (tmp_path / "nf.log").read_text()
+
+
+def test_a_second_manager_leaves_the_first_alone(start: Start) -> None:
+    first = start(CHAIN + "port net_null0 peer=0\n")
+    second = Manager(first.folder, CHAIN + "port net_null0 peer=0\n")
+    assert second.process.wait(20) == 2
+    third_folder = first.folder / "third"
+    third_folder.mkdir()
+    with Manager(third_folder, CHAIN + "port net_null0 peer=0\n"):
+        delivered = first.page().delivered
+        first.until(lambda: first.page().delivered > delivered, "packets of the first")
+
+
+def test_chains_share_types_and_rules_choose_between_them(start: Start, tmp_path: Path) -> None:
+    frames = [
+        bytes(Ether() / IP(src=f"10.0.0.{n}", dst="10.1.0.1") / UDP(dport=53 + n % 2))
+        for n in range(1, 201)
+    ]
+    source = write_pcap(tmp_path / "in.pcap", frames)
+    manager = start(
+        "set law=0\ntype a function=monitor\ntype b function=forwarder\ntype c function=monitor\n"
+        "chain long types=a,b,c\nchain short types=c\nrule short dport=53\n"
+        f"port net_pcap0,rx_pcap={source},tx_pcap={tmp_path}/out.pcap peer=0\n"
+    )
+    manager.until(lambda: manager.page().delivered == 200, "all packets")
+    page = manager.page()
+    assert [page.chain[c].delivered for c in range(2)] == [100, 100]
+    assert [page.instance[page.type[t].first].served for t in range(3)] == [100, 100, 200]
+    assert (page.flow_hits, page.flow_misses) == (0, 200)
+    manager.command("CHAIN", text="long proto=17")
+    with pytest.raises(Refused, match="unknown chain"):
+        manager.command("CHAIN", text="nowhere")
+    assert manager.end() == 0
+    assert sorted(read_pcap(tmp_path / "out.pcap")) == sorted(frames)
+
+
+def test_backpressure_sheds_at_the_entry_instead_of_downstream(start: Start) -> None:
+    text = CHAIN.replace("function=forwarder", "function=forwarder pace=20000")
+    manager = start("set entry=shed\n" + text + "port net_null0 peer=0\n")
+    manager.until(lambda: manager.page().dropped[5] > 10_000, "shed packets")
+    before = manager.page()
+    manager.until(lambda: manager.page().delivered > before.delivered + 2_000, "deliveries")
+    after = manager.page()
+    lost_downstream = after.instance[after.type[1].first].ring_dropped
+    assert after.chain[0].shed == after.dropped[5]
+    assert lost_downstream == before.instance[before.type[1].first].ring_dropped
+    manager.command("ENTRY", value=0.0)
+    manager.until(
+        lambda: manager.instance(1, 0).ring_dropped > lost_downstream, "drops at the full ring"
+    )
+
+
+def test_telemetry_tells_the_same_figures(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    manager.until(lambda: manager.page().delivered > 0, "packets")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(f"/var/run/dpdk/{manager.prefix}/dpdk_telemetry.v2")
+        client.recv(1024)
+
+        def ask(question: str) -> Any:
+            client.send(question.encode())
+            return json.loads(client.recv(16384))[question.split(",")[0]]
+
+        assert ask("/flexnfv/instances") == [0, 4, 8]
+        told = ask("/flexnfv/instance,4")
+        assert (told["type"], told["slot"], told["state"]) == ("forwarder", 0, RUNNING)
+        totals = ask("/flexnfv/totals")
+        lost = sum(value for key, value in totals.items() if key.startswith("dropped"))
+        assert totals["offered"] == totals["delivered"] + totals["in_flight"] + lost > 0
+        assert ask("/flexnfv/instance,99") is None
+
+
+def test_a_mapping_can_be_changed_while_packets_flow(start: Start) -> None:
+    manager = start(CHAIN + "port net_null0 peer=0\n")
+    manager.command("TARGETS", targets=[3, 3, 3])
+    for t in range(3):
+        manager.until(lambda t=t: manager.states(t).count(RUNNING) == 3, "three of each")
+    for kind in (1.0, 2.0, 0.0, 2.0):
+        for t in range(3):
+            manager.command("MAPPING", nf=t, value=kind)
+            assert manager.page().type[t].mapping == kind
+    page = manager.page()
+    assert page.dropped[1] == 0
+    assert all(page.type[t].flows_moved > 0 for t in range(3))
+
+
+def test_rx_and_tx_threads_of_their_own_count_as_exactly(start: Start) -> None:
+    manager = start("set tx_threads=2 entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
+    manager.command("TARGETS", targets=[2, 2, 2])
+    manager.until(lambda: manager.page().delivered > 100_000, "packets")
+    for slot in range(2):
+        manager.command("KILL", nf=1, slot=slot)
+    manager.until(lambda: manager.page().type[1].deaths == 2, "two deaths")
+    manager.command("TARGETS", targets=[1, 2, 1])
+    delivered = manager.page().delivered
+    manager.until(lambda: manager.page().delivered > delivered + 10_000, "packets again")
+    page = manager.page()
+    assert page.workers == 3
+    assert page.dropped[1] == 0
+
+
+def test_power_goes_down_with_a_block_and_up_with_a_rerun(tmp_path: Path) -> None:
+    need_dataplane()
+    script = Path(__file__).with_name("fake_cpufreq.sh")
+    manager = Manager(
+        tmp_path,
+        CHAIN + "port net_null0 peer=0\n",
+        "--cores",
+        "0",
+        wrapper=["unshare", "-m", "sh", str(script), str(tmp_path)],
+    )
+    with manager:
+        manager.until(lambda: manager.page().power == 1, "a managed core")
+        speed = tmp_path / "speed"
+        for t in range(2):  # the last one has the core for itself
+            manager.command("STOP", nf=t, slot=0)
+            manager.until(lambda t=t: manager.states(t)[0] == STOPPED, "a stopped instance")
+        manager.command("BLOCK", nf=2, slot=0)
+        manager.await_states(2, [BLOCKED, STOPPED, STOPPED, STOPPED])
+        manager.until(lambda: speed.read_text().startswith("800000"), "the lowest frequency")
+        manager.command("RERUN", nf=2, slot=0)
+        manager.until(lambda: speed.read_text().startswith("2100000"), "the old frequency")
 
 
 @pytest.mark.parametrize(

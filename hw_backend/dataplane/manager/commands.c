@@ -56,6 +56,7 @@ static int take_launch(const struct fx_request *request, struct fx_reply *reply,
     if (fx_launch((uint32_t)request->type, request->slot, request->text, &reply->slot, error) != 0)
         return -1;
     reply->instance = mgr->first[request->type] + reply->slot;
+    fx_adopt_target((uint32_t)request->type);
     return 0;
 }
 
@@ -67,16 +68,14 @@ static int take_instance(const struct fx_request *request, struct fx_reply *repl
         return -1;
     reply->slot = request->slot;
     reply->instance = (int32_t)entry;
-    switch (request->kind) {
-    case FX_CMD_BLOCK:
-        return fx_block(entry, error);
-    case FX_CMD_RERUN:
-        return fx_rerun(entry, error);
-    case FX_CMD_STOP:
-        return fx_stop(entry, error);
-    default:
+    if (request->kind == FX_CMD_KILL)
         return fx_kill(entry, error);
-    }
+    int result = request->kind == FX_CMD_BLOCK   ? fx_block(entry, error)
+                 : request->kind == FX_CMD_RERUN ? fx_rerun(entry, error)
+                                                 : fx_stop(entry, error);
+    if (result == 0)
+        fx_adopt_target((uint32_t)request->type);
+    return result;
 }
 
 static int take_pace(const struct fx_request *request, struct fx_error *error)
@@ -211,7 +210,9 @@ int fx_commands_init(int epoll, struct fx_error *error)
         sizeof(address.sun_path))
         return fx_fail(error, "%.120s: the path of a socket has at most %zu characters",
                        fx_options.dir, sizeof(address.sun_path) - sizeof("/control.sock"));
-    strcpy(address.sun_path, socket_path);
+    /* Bound under another name: who sees the socket can connect. */
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/.control", fx_options.dir);
+    unlink(address.sun_path);
     listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     mode_t mask = umask(0177); /* owner only, from the first moment */
     int bound = bind(listener, (struct sockaddr *)&address, sizeof(address));
@@ -220,7 +221,7 @@ int fx_commands_init(int epoll, struct fx_error *error)
         close(listener);
         listener = -1;
     }
-    if (bound != 0 || listen(listener, 16) != 0)
+    if (bound != 0 || listen(listener, 16) != 0 || rename(address.sun_path, socket_path) != 0)
         return fx_fail(error, "%.120s: %s", socket_path, strerror(errno));
     return fx_watch(epoll_fd, listener, FX_EVENT_SOCKET, 0);
 }

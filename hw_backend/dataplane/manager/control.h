@@ -84,6 +84,9 @@ void fx_set_entry(enum fx_entry entry);
 /* Wanted instances per type, -1: as it is. clipped: what limits and budget refused. */
 void fx_set_targets(const int32_t *targets, int32_t *clipped);
 
+/* After a single command: what is there now is what is wanted. */
+void fx_adopt_target(uint32_t type);
+
 void fx_heartbeat(uint64_t now);
 uint32_t fx_cores_held(void);
 

@@ -35,6 +35,7 @@ enum {
     TRANSMIT_RING = 4096,
     PORT_MBUFS = 4096, /* what one port's queues may hold */
     SPARE_MBUFS = 8192,
+    FULL_RINGS = 4, /* of each type at once; an NF maps all of it, which takes its start's time */
     MOST_MBUFS = 1 << 18,
     DRAIN_MS = 500,   /* for packets on their way when the manager ends */
     ATTACH_MS = 3000, /* for the NFs of a manager that was killed to go */
@@ -241,7 +242,7 @@ static void plan_memory(uint32_t *megabytes)
     for (uint32_t t = 0; t < mgr->config.types; t++) {
         const struct fx_type_config *type = &mgr->config.type[t];
         rings += (uint64_t)type->max_instances * (type->ring_size + TRANSMIT_RING) * sizeof(void *);
-        mbufs += (uint64_t)type->max_instances * type->ring_size;
+        mbufs += (uint64_t)RTE_MIN(type->max_instances, (uint32_t)FULL_RINGS) * type->ring_size;
     }
     if (mgr->config.mbufs)
         mbufs = mgr->config.mbufs;

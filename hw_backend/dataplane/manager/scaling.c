@@ -579,6 +579,11 @@ void fx_set_targets(const int32_t *targets, int32_t *clipped)
         clipped[t] = (int32_t)refused[t];
 }
 
+void fx_adopt_target(uint32_t type)
+{
+    mgr->type[type].target = (uint16_t)(count(type, FX_RUNNING) + count(type, FX_LAUNCHING));
+}
+
 /* --- the built-in law ------------------------------------------------------------------------- */
 
 void fx_heartbeat(uint64_t now)

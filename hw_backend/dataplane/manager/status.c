@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,9 +319,24 @@ static int tell_list(const char *command, const char *params, struct rte_tel_dat
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
+/* A manager that was killed leaves its page; one that lives keeps it. */
+static void remove_page_of_the_dead(void)
+{
+    struct fx_page old = {0};
+    int fd = open(page_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    bool ours = read(fd, &old, sizeof(old)) >= (ssize_t)offsetof(struct fx_page, types) &&
+                old.magic == FX_PAGE_MAGIC;
+    close(fd);
+    if (ours && kill(old.manager_pid, 0) != 0)
+        unlink(page_path);
+}
+
 int fx_status_init(struct fx_error *error)
 {
     snprintf(page_path, sizeof(page_path), "%s/page", fx_options.dir);
+    remove_page_of_the_dead();
     int fd = open(page_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, sizeof(*page)) != 0)
         return fx_fail(error, "%.120s: %s", page_path, strerror(errno));

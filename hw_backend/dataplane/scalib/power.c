@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <rte_lcore.h>
+#include <rte_log.h>
 #include <rte_power.h>
 
-/* DPDK's power library calls a CPU number lcore id; ours differ from CPU numbers. */
-static unsigned int managed_cpu;
+static unsigned int managed_id; /* as DPDK's power library names the core */
 static bool managed;
 static uint32_t normal_frequency; /* an index into the driver's table */
 
@@ -18,31 +19,39 @@ bool fx_power_init(unsigned int cpu)
         fprintf(stderr, "power: cpu %u has no cpufreq driver, its frequency stays as it is\n", cpu);
         return false;
     }
-    if (rte_power_init(cpu) != 0) {
+    rte_log_set_level(RTE_LOGTYPE_POWER, RTE_LOG_CRIT); /* one line of ours is enough */
+    /* Newer releases look up the CPU of an lcore, older ones take the one's number for the other's.
+     */
+    managed_id = rte_lcore_id();
+    if (rte_power_init(managed_id) != 0) {
+        managed_id = cpu;
+        managed = rte_power_init(managed_id) == 0;
+    } else {
+        managed = true;
+    }
+    if (!managed) {
         fprintf(stderr, "power: the frequency of cpu %u cannot be managed\n", cpu);
         return false;
     }
-    managed_cpu = cpu;
-    normal_frequency = rte_power_get_freq(cpu);
-    managed = true;
+    normal_frequency = rte_power_get_freq(managed_id);
     return true;
 }
 
 void fx_power_lowest(void)
 {
     if (managed)
-        rte_power_freq_min(managed_cpu);
+        rte_power_freq_min(managed_id);
 }
 
 void fx_power_restore(void)
 {
     if (managed)
-        rte_power_set_freq(managed_cpu, normal_frequency);
+        rte_power_set_freq(managed_id, normal_frequency);
 }
 
 void fx_power_exit(void)
 {
     if (managed)
-        rte_power_exit(managed_cpu);
+        rte_power_exit(managed_id);
     managed = false;
 }

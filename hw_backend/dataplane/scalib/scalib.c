@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <rte_cycles.h>
+#include <rte_lcore.h>
 #include <rte_ring.h>
 #include <rte_ring_peek.h>
 
@@ -299,11 +300,11 @@ static void run(void)
 
 static void pin(const struct fx_seat *seat)
 {
-    cpu_set_t set;
+    rte_cpuset_t set;
     CPU_ZERO(&set);
     for (uint32_t i = 0; i < seat->cpus; i++)
         CPU_SET(seat->cpu[i], &set);
-    sched_setaffinity(0, sizeof(set), &set);
+    rte_thread_set_affinity(&set); /* DPDK's power library asks DPDK where we are */
 }
 
 int fx_serve(struct fx_shared *shared, struct fx_seat *seat)
