@@ -32,8 +32,12 @@ CARRIED_PPS = 800_000.0
 SHORTEST_INTERVAL_S = 0.05
 """Shorter monitor intervals are not kept punctually."""
 
+MOST_WANTED = 1_000_000
+"""Highest target that the manager takes; the limits of any chain are far below."""
+
 _SETTLE_S = 20.0
 _POLL_S = 0.002
+_POST_MORTEM_S = 1.0
 _BACKLOG_MS = 1000.0
 """The generator sends late what a stalled machine held up for less than this."""
 
@@ -185,7 +189,7 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            self._client.targets(np.minimum(wanted, self.chain.slots).tolist())
+            self._client.targets(np.minimum(wanted, MOST_WANTED).tolist())
             return self._read()
 
     @property
@@ -257,7 +261,7 @@ class LiveBackend:
             testbed, self._before = self._testbed, None
             try:
                 if testbed is not None and testbed.running:
-                    testbed.check()  # knows the manager's last words
+                    testbed.check(_POST_MORTEM_S)  # knows the manager's last words
                 raise
             finally:
                 self.close()

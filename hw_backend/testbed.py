@@ -220,8 +220,11 @@ class Testbed:
         self._generators.append(generator)
         return generator
 
-    def check(self) -> None:
+    def check(self, patience_s: float = 0.0) -> None:
         """See to it that the manager still runs.
+
+        Args:
+            patience_s: how long its end may take to show.
 
         Raises:
             BackendError: it died; its last words are given.
@@ -229,9 +232,10 @@ class Testbed:
         process = self._process
         if process is None:
             raise BackendError("the testbed was not started")
-        if process.poll() is not None:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(patience_s)
             raise BackendError(
-                f"the manager (process {process.pid}) {_ended(process.returncode)}: {self.words()}"
+                f"the manager (process {process.pid}) {_ended(code)}: {self.words()}"
             )
 
     def remember_nfs(self) -> None:
@@ -303,13 +307,12 @@ class Testbed:
         return BackendError(f"the manager {_ended(code)}: {words}")
 
 
-def check_huge_pages() -> None:
+def check_huge_pages(pages: Path = Path("/proc/sys/vm/nr_hugepages")) -> None:
     """See to it that there are huge pages at all.
 
     Raises:
         InputError: there are none; the command that mends it is given.
     """
-    pages = Path("/proc/sys/vm/nr_hugepages")
     if not pages.exists() or int(pages.read_text()) == 0:
         raise InputError(
             "there are no huge pages", where="dataplane", fix="run: sysctl vm.nr_hugepages=1024"

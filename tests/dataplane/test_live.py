@@ -1,0 +1,198 @@
+"""The live backend beyond what every backend must do: its clock, its faults, its managers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import flexnfv.envs  # noqa: F401 - registers the environment
+from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.errors import BackendError, InputError
+from flexnfv.hw_backend.config import ManagerOptions
+from flexnfv.hw_backend.live import LiveBackend
+from flexnfv.hw_backend.testbed import Testbed, alive
+from flexnfv.traces import Trace
+
+pytestmark = pytest.mark.dataplane
+
+INTERVAL_S = 0.1
+ONE = np.array([1, 1, 1])
+
+Make = Callable[..., LiveBackend]
+
+
+def chain() -> ServiceChain:
+    return load_chain("paper").replace(interval_s=INTERVAL_S)
+
+
+def steady(pps: float = 1.5e6, intervals: int = 100) -> Trace:
+    return Trace("steady", np.full(intervals, pps), INTERVAL_S)
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[LiveBackend] = []
+
+    def make(**options: object) -> LiveBackend:
+        made.append(LiveBackend(chain(), **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+def manager_pid(backend: LiveBackend) -> int:
+    assert backend._testbed is not None
+    return backend._testbed.pid
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_episodes_follow_one_another_on_one_manager(make: Make) -> None:
+    backend = make()
+    backend.reset(steady())
+    pid = manager_pid(backend)
+    backend.step(np.array([3, 2, 2]))
+    reading = backend.reset(steady())
+    assert manager_pid(backend) == pid
+    assert reading.running.tolist() == [1, 1, 1]
+    assert reading.launching.sum() == reading.draining.sum() == reading.blocked.sum() == 0
+
+
+def test_a_late_step_is_counted_and_its_reading_misses_no_packet(make: Make) -> None:
+    backend = make()
+    trace = steady(intervals=60)
+    readings = [backend.reset(trace).copy(), backend.step(ONE).copy()]
+    time.sleep(2.5 * INTERVAL_S)
+    late = backend.step(ONE).copy()
+    assert backend.late >= 2
+    assert float(late.interval_s) > 2 * INTERVAL_S
+    readings.append(late)
+    while backend.remaining:
+        readings.append(backend.step(ONE).copy())
+    assert len(readings) <= 58
+    offered = sum(float(r.offered_pps * r.interval_s) for r in readings)
+    assert offered == pytest.approx(1.5e6 * 6, rel=0.1)
+    assert float(readings[-1].time_s) == pytest.approx(6, abs=0.2)
+
+
+def test_a_trace_that_ended_while_nobody_stepped_has_one_last_reading(make: Make) -> None:
+    backend = make()
+    backend.reset(steady(intervals=4))
+    time.sleep(8 * INTERVAL_S)
+    backend.step(ONE)
+    assert backend.remaining == 0
+    with pytest.raises(InputError, match="no traffic left"):
+        backend.step(ONE)
+
+
+def test_a_trace_too_fast_is_refused_with_the_highest_scale(make: Make) -> None:
+    backend = make(max_pps=100_000.0)
+    with pytest.raises(InputError, match=r"highest possible scale is 0\.0125"):
+        backend.reset(steady(8e6))
+    backend.reset(steady(2e6))
+
+
+@pytest.mark.parametrize("whom", ["manager", "generator"])
+def test_a_death_ends_the_episode_and_the_next_one_starts_anew(make: Make, whom: str) -> None:
+    backend = make()
+    backend.reset(steady())
+    pid = manager_pid(backend)
+    assert backend._generator is not None
+    generator = backend._generator.pid
+    kill(pid if whom == "manager" else generator)
+    with pytest.raises(BackendError, match="SIGKILL" if whom == "manager" else "pktgen"):
+        for _ in range(5):
+            backend.step(ONE)
+    assert not alive(pid)
+    assert not alive(generator)
+    with pytest.raises(BackendError, match="reset"):
+        backend.step(ONE)
+    assert float(backend.reset(steady()).offered_pps) > 0
+    assert manager_pid(backend) != pid
+
+
+def test_an_nf_that_dies_is_a_reading_like_any_other(make: Make) -> None:
+    backend = make()
+    backend.reset(steady())
+    assert backend._client is not None
+    kill(int(backend._client.read().of_type(1)["pid"][0]))
+    readings = [backend.step(ONE).copy() for _ in range(20)]
+    assert sum(r.deaths for r in readings).tolist() == [0, 1, 0]
+    assert any(r.unsettled[1] for r in readings)
+    assert readings[-1].running.tolist() == [1, 1, 1]
+    assert float(readings[-1].delivered_pps) > 0
+
+
+def test_it_attaches_to_a_running_manager_and_leaves_it_running(make: Make, tmp_path: Path) -> None:
+    options = ManagerOptions(scale=0.1, pacing=True, status_s=0.02)
+    with Testbed(chain(), folder=tmp_path / "m", options=options) as testbed:
+        testbed.client.targets([2, 1, 1])
+        backend = make(attach=tmp_path / "m")
+        assert backend.description.scale == 0.1
+        assert backend.description.pacing != "none"
+        reading = backend.reset(None)
+        assert backend.remaining is None
+        assert reading.running.tolist() == [2, 1, 1]  # as it was found
+        assert float(backend.step(np.array([2, 2, 1])).offered_pps) == 0
+        assert float(backend.reset(steady(intervals=10)).offered_pps) > 0
+        backend.close()
+        assert alive(testbed.pid)
+        other = load_chain("single").replace(interval_s=INTERVAL_S)
+        with pytest.raises(InputError, match="the manager runs NF1"):
+            LiveBackend(other, attach=tmp_path / "m")
+
+
+def test_ports_that_no_generator_reaches_carry_their_own_traffic(make: Make) -> None:
+    backend = make(ports=("null",), pacing=False, scale=1)
+    with pytest.raises(InputError, match="memif"):
+        backend.reset(steady(1e5))
+    assert float(backend.reset(None).offered_pps) > 1e4
+    assert backend.remaining is None
+
+
+@pytest.mark.parametrize(
+    ("options", "interval_s", "reason"),
+    [({}, 0.02, "too short"), ({"pacing": False}, 0.1, "without pacing")],
+)
+def test_contradictions_are_refused(
+    options: dict[str, object], interval_s: float, reason: str
+) -> None:
+    short = load_chain("paper").replace(interval_s=interval_s)
+    with pytest.raises(InputError, match=reason):
+        LiveBackend(short, **options)  # type: ignore[arg-type]
+
+
+def test_the_environment_runs_on_it_and_survives_the_manager() -> None:
+    env = gymnasium.make(
+        "flexnfv/ServiceChain-v0", chain=chain(), traces=steady(), backend="dpdk", episode=20
+    )
+    try:
+        _, info = env.reset(seed=1)
+        backend = env.unwrapped.backend  # type: ignore[attr-defined]
+        action = np.full(env.action_space.shape, 2)  # type: ignore[arg-type]
+        _, _, terminated, truncated, info = env.step(action)
+        assert not terminated
+        assert not truncated
+        assert info["throughput_pps"] > 0
+        kill(manager_pid(backend))
+        for _ in range(5):
+            _, _, terminated, truncated, info = env.step(action)
+            if truncated:
+                break
+        assert truncated
+        assert "manager" in info["reason"]
+        _, info = env.reset()
+        assert info["throughput_pps"] > 0
+    finally:
+        env.close()
