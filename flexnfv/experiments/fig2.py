@@ -79,9 +79,9 @@ def run(runner: Runner) -> Finding:
 
 
 def settled_mpps(episodes: list[Episode], column: str) -> float:
-    """Mean of a rate over the last intervals of all runs, Mpps."""
+    """Mean of a rate over the last intervals, median of the runs, Mpps."""
     return float(
-        np.mean([episode.chain[column][-paper.SETTLED :].mean() for episode in episodes]) / 1e6
+        np.median([episode.chain[column][-paper.SETTLED :].mean() for episode in episodes]) / 1e6
     )
 
 
