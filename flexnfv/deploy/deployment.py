@@ -87,7 +87,8 @@ class Deployment:
         except BaseException:
             self._stack.close()
             raise
-        self._guard = Guard(self.policy, self.chain)
+        self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
+        self._stack.callback(self._guard.close)
 
     def _open(self, spec: str, *, aside: bool = False) -> Host:
         host = open_host(spec, self.chain, self.seed, patient=self.patient, aside=aside)
@@ -115,7 +116,7 @@ class Deployment:
         begun = read = monotonic()
         row = Row(0, time(), reading.copy(), self.chain.initial_instances)
         while not self._stop.is_set() and self.backend.remaining != 0:
-            decision = self._guard.decide(reading, read + self.deadline_s)
+            decision = self._guard.decide(row.reading, read + self.deadline_s)
             for shadow in self.shadows:
                 shadow.ask(reading)
             yield row

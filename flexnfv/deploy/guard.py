@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from flexnfv.chain import ServiceChain
 from flexnfv.deploy.answer import Answer
 from flexnfv.deploy.host import Host
+from flexnfv.deploy.punctual import go_first
 from flexnfv.policies.watermark import Watermark
 from flexnfv.reading import Reading
 
@@ -26,45 +28,65 @@ class Decision:
     Attributes:
         targets: that are sent, [T].
         answer: the policy's.
-        law: targets of the watermark law on the same reading, [T].
     """
 
     targets: IntArray
     answer: Answer
-    law: IntArray
+    _law: Future[IntArray]
 
     @property
     def by_law(self) -> bool:
         """Whether the law's targets are sent in the policy's place."""
         return self.answer.targets is None
 
+    @property
+    def law(self) -> IntArray:
+        """Targets of the watermark law on the same reading, [T]; waits until they are known."""
+        return self._law.result()
+
 
 class Guard:
     """Decides with a policy, and with the watermark law where the policy has no valid targets.
 
     The law reads every interval, since it counts checks in a row; it remembers as last asked for
-    what was sent, whoever decided it.
+    what was sent, whoever decided it. In a thread of its own it takes no time from a policy that
+    answers well: it thinks once the targets are on their way.
 
     Args:
         host: of the policy.
         chain: that is decided for.
+        urgent: let the law's thread go before others, as the loop does.
     """
 
-    def __init__(self, host: Host, chain: ServiceChain) -> None:
+    def __init__(self, host: Host, chain: ServiceChain, *, urgent: bool) -> None:
         self.host = host
         self._law = Watermark()
         self._law.reset(chain)
+        self._thread = ThreadPoolExecutor(
+            1, "flexnfv law", initializer=go_first if urgent else None
+        )
         self._faults_in_a_row = 0
 
     def decide(self, reading: Reading, until: float) -> Decision:
-        """Targets for the next interval, by `until` on the monotonic clock."""
+        """Targets for the next interval, by `until` on the monotonic clock.
+
+        The reading must stay as it is.
+        """
         self.host.ask(reading)
-        law = self._law.decide(reading)
         answer = self.host.answer(until)
-        targets = law if answer.targets is None else answer.targets
-        self._law.wanted = targets.copy()
+        law = self._thread.submit(self._read, reading, answer.targets)
+        targets = law.result() if answer.targets is None else answer.targets
         self._log(answer, float(reading.time_s))
         return Decision(targets, answer, law)
+
+    def close(self) -> None:
+        """End the law's thread; may be called twice."""
+        self._thread.shutdown()
+
+    def _read(self, reading: Reading, sent: IntArray | None) -> IntArray:
+        law = self._law.decide(reading)
+        self._law.wanted = (law if sent is None else sent).copy()
+        return law
 
     def _log(self, answer: Answer, time_s: float) -> None:
         """Every fault stands in the record; the log names the 1st, 10th, 100th ... in a row."""

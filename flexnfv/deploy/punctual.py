@@ -7,20 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def punctual() -> Iterator[bool]:
-    """Run the calling thread before all ordinary ones, where the system lets us.
+def go_first() -> bool:
+    """Let the calling thread run before all ordinary ones; whether the system lets us.
 
-    It must sleep nearly all the time. Threads and processes that it starts are ordinary again.
-    Yields whether the system lets us (it takes root or CAP_SYS_NICE).
+    It takes root or CAP_SYS_NICE. The thread must sleep nearly all the time. Threads and processes
+    that it starts are ordinary again.
     """
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     except OSError:
-        yield False
-        return
+        return False
+    return True
+
+
+@contextmanager
+def punctual() -> Iterator[bool]:
+    """`go_first` for the length of a block."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    allowed = go_first()
     try:
-        yield True
+        yield allowed
     finally:
-        os.sched_setscheduler(0, policy, priority)
+        if allowed:
+            os.sched_setscheduler(0, policy, priority)

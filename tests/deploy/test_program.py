@@ -83,6 +83,14 @@ def in_group(group: int) -> set[int]:
     return found
 
 
+def assert_gone(group: int) -> None:
+    """Nothing of a process group lives, or soon not any more."""
+    deadline = time.monotonic() + 30
+    while left := in_group(group):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_order(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
@@ -100,7 +108,7 @@ def test_a_signal_ends_it_in_order(start: Start, tmp_path: Path, number: signal.
     assert status == read_status(out)
     assert parquet.read_metadata(out / "record.parquet").num_rows == status["intervals"]
     assert f"stopped by {number.name}" in (out / "deploy.log").read_text()
-    assert not in_group(process.pid)
+    assert_gone(process.pid)
 
 
 def test_a_killed_one_leaves_readable_records_and_no_process(start: Start, tmp_path: Path) -> None:
@@ -117,10 +125,7 @@ def test_a_killed_one_leaves_readable_records_and_no_process(start: Start, tmp_p
     assert main(["deploy", "join", str(out)]) == 0
     times = [float(reading.time_s) for reading in readings(out / "record.parquet")]
     assert times == [float(number + 1) for number in range(rows)]
-    deadline = time.monotonic() + 30
-    while in_group(process.pid):
-        assert time.monotonic() < deadline, in_group(process.pid)
-        time.sleep(0.02)
+    assert_gone(process.pid)
 
 
 def test_a_policy_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Path) -> None:
@@ -131,7 +136,7 @@ def test_a_policy_that_hangs_does_not_hold_up_the_end(start: Start, tmp_path: Pa
     told, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert json.loads(told)["policy"]["decided"] == 0
-    assert not in_group(process.pid)
+    assert_gone(process.pid)
 
 
 def test_the_end_of_the_trace_ends_it_and_the_page_tells_what_was(
