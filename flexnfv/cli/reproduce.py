@@ -56,6 +56,8 @@ def reproduce(
         for finding in findings:
             for claim in finding.claims:
                 print(f"{name} {finding.name}: {claim.line()}")
+    for name, how in result.died.items():
+        print(f"{name} FAIL  the backend died in {how}")
     print(f"report: {directory / 'report.html'}")
     return 0 if result.holds else 1
 

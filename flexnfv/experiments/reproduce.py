@@ -32,15 +32,22 @@ LIVE_RUNS: Final = 5
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What was found, by backend, and which backends were left out for what reason."""
+    """What was found.
+
+    Attributes:
+        findings: by backend.
+        skipped: why a backend was left out.
+        died: how a backend died, and in which experiment; what it had found before is kept.
+    """
 
     findings: Mapping[str, Sequence[Finding]]
     skipped: Mapping[str, str]
+    died: Mapping[str, str]
 
     @property
     def holds(self) -> bool:
-        """Whether every claim on every backend does."""
-        return all(one.holds for group in self.findings.values() for one in group)
+        """Whether every claim on every backend does, and none died."""
+        return not self.died and all(one.holds for group in self.findings.values() for one in group)
 
 
 def reproduce(
@@ -66,12 +73,13 @@ def reproduce(
 
     Raises:
         InputError: an unknown name, `out` exists, or a backend that is not available.
-        BackendError: a backend died; nothing is written then.
+        BackendError: a backend that is not optional does not start.
     """
     for name in names:
         known(name, EXPERIMENTS, kind="experiment")
     findings: dict[str, list[Finding]] = {}
     skipped: dict[str, str] = {}
+    died: dict[str, str] = {}
     described: dict[str, Any] = {}
     with new_directory(out) as directory:
         for backend in backends:
@@ -91,9 +99,15 @@ def reproduce(
                 findings[backend] = []
                 for name in names:
                     tell(f"{backend}: {name}")
-                    found = EXPERIMENTS[name](runner)
+                    try:
+                        found = EXPERIMENTS[name](runner)
+                    except BackendError as error:
+                        died[backend] = f"{name}: {error}"
+                        break
                     claims = (*runner.traffic(), *found.claims)
                     findings[backend].append(replace(found, claims=claims))
-        facts = made_with() | described | {f"{name} skipped": why for name, why in skipped.items()}
+        facts = made_with() | described
+        facts |= {f"{backend} skipped": why for backend, why in skipped.items()}
+        facts |= {f"{backend} died": how for backend, how in died.items()}
         pages.write(directory, "The paper's evaluation, reproduced", findings, facts)
-    return Reproduction(findings, skipped)
+    return Reproduction(findings, skipped, died)

@@ -12,7 +12,9 @@ import pytest
 
 import flexnfv.backends
 from flexnfv.cli import main
+from flexnfv.errors import BackendError
 from flexnfv.experiments import fig3, paper
+from flexnfv.experiments.findings import Finding
 from flexnfv.experiments.reproduce import EXPERIMENTS, reproduce
 from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
 from flexnfv.policy import make_policy
@@ -152,3 +154,20 @@ def test_traffic_that_is_not_the_traces_is_told() -> None:
     off = rates_off(episode, paper.constant(4, chain, 22))
     assert (off > 0.01).sum() == fig3.UP_S - fig3.DOWN_S
     assert not traffic_claim(off).holds
+
+
+def test_a_backend_that_dies_fails_the_run_but_loses_nothing_that_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dies(runner: Runner) -> Finding:
+        raise BackendError("the manager (process 7) was killed")
+
+    monkeypatch.setattr(
+        "flexnfv.experiments.reproduce.EXPERIMENTS", {**EXPERIMENTS} | {"fig4": dies}
+    )
+    result = reproduce(["launch", "fig4"], ["model"], tmp_path / "out", runs=1)
+    assert not result.holds
+    assert [finding.name for finding in result.findings["model"]] == ["launch"]
+    assert "process 7" in (tmp_path / "out/report.html").read_text()
+    assert main(["reproduce", "fig4", "--backend", "model", "--out", str(tmp_path / "two")]) == 1
+    assert "FAIL  the backend died in fig4" in capsys.readouterr().out
