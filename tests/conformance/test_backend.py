@@ -210,12 +210,12 @@ def test_a_full_budget_stops_what_is_parked_for_what_is_wanted(make: Make) -> No
 
 
 def test_more_instances_carry_more(make: Make) -> None:
+    """The best of some intervals: on a busy machine others may carry little."""
     run = Run(make(mapping="even"), steady(8e6, 2 * PATIENCE))
-    alone = run.step(1, 2, 2)
+    alone = max(float(run.step(1, 2, 2).delivered_pps) for _ in range(8))
     run.until(runs(3, 2, 2), 3, 2, 2)
-    run.step(3, 2, 2)
-    together = run.step(3, 2, 2)
-    assert float(together.delivered_pps) > 1.3 * float(alone.delivered_pps)
+    together = max(float(run.step(3, 2, 2).delivered_pps) for _ in range(8))
+    assert together > 1.3 * alone
 
 
 @pytest.mark.parametrize(
