@@ -17,10 +17,16 @@ from flexnfv.errors import InputError
 from flexnfv.policy import Policy, make_policy
 
 _PR_SET_PDEATHSIG = 1
+_URGENT_NICENESS = -10
 
 
 def serve(
-    link: socket.socket, spec: str, chain: ServiceChain, seed: int | None, state: bytes
+    link: socket.socket,
+    spec: str,
+    chain: ServiceChain,
+    seed: int | None,
+    state: bytes,
+    urgent: bool,
 ) -> None:
     """Make the policy, say that it is ready or why it is refused, and answer readings.
 
@@ -30,11 +36,16 @@ def serve(
         chain: that it decides for.
         seed: of the policy.
         state: what an earlier process of the same policy sent as its state; empty for none.
+        urgent: run sooner than others, where the system lets us.
     """
     # Ctrl-C reaches the whole group; the deployment alone says when its policies end. Should it be
     # killed, the kernel ends this process, even one that hangs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if urgent:
+        # Not before all others, as the loop: a policy may spin until it is ended.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _URGENT_NICENESS)
     os.dup2(2, 1)  # what a policy prints is no output of the deployment
     # EOF or a broken pipe: the deployment is gone.
     with contextlib.suppress(OSError):

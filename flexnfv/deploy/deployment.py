@@ -27,6 +27,7 @@ from flexnfv.deploy.scribe import Scribe, Show
 from flexnfv.deploy.status import LOG, Tally, hold_lock
 from flexnfv.errors import InputError
 from flexnfv.files import refuse_existing
+from flexnfv.reading import Reading
 from flexnfv.traces import Trace, load_trace
 
 log = logging.getLogger("flexnfv.deploy")
@@ -83,15 +84,15 @@ class Deployment:
         self.patient = backend.description.deterministic and not realtime
         try:
             self.policy = self._open(policy)
-            self.shadows = tuple(self._open(spec, aside=True) for spec in shadows)
+            self.shadows = tuple(self._open(spec, shadow=True) for spec in shadows)
         except BaseException:
             self._stack.close()
             raise
         self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
         self._stack.callback(self._guard.close)
 
-    def _open(self, spec: str, *, aside: bool = False) -> Host:
-        host = open_host(spec, self.chain, self.seed, patient=self.patient, aside=aside)
+    def _open(self, spec: str, *, shadow: bool = False) -> Host:
+        host = open_host(spec, self.chain, self.seed, patient=self.patient, shadow=shadow)
         self._stack.callback(host.close)
         return host
 
@@ -117,8 +118,7 @@ class Deployment:
         row = Row(0, time(), reading.copy(), self.chain.initial_instances)
         while not self._stop.is_set() and self.backend.remaining != 0:
             decision = self._guard.decide(row.reading, read + self.deadline_s)
-            for shadow in self.shadows:
-                shadow.ask(reading)
+            asked_shadows = self._guard.later(self._ask_shadows, row.reading)
             yield row
             if self._stop.is_set():
                 return
@@ -128,6 +128,7 @@ class Deployment:
             asked, read = read, monotonic()
             # Where time goes on meanwhile, the shadows had the whole interval.
             until = asked + self.deadline_s if self.patient else read
+            asked_shadows.result()
             row = Row(
                 row.number + 1,
                 time(),
@@ -138,6 +139,10 @@ class Deployment:
                 tuple(shadow.answer(until) for shadow in self.shadows),
             )
         yield row
+
+    def _ask_shadows(self, reading: Reading) -> None:
+        for shadow in self.shadows:
+            shadow.ask(reading)
 
     def _await(self, due: float) -> None:
         if self._realtime:

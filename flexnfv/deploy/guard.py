@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from flexnfv.policies.watermark import Watermark
 from flexnfv.reading import Reading
 
 IntArray = npt.NDArray[np.int64]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 log = logging.getLogger("flexnfv.deploy")
 
@@ -74,10 +78,14 @@ class Guard:
         """
         self.host.ask(reading)
         answer = self.host.answer(until)
-        law = self._thread.submit(self._read, reading, answer.targets)
+        law = self.later(self._read, reading, answer.targets)
         targets = law.result() if answer.targets is None else answer.targets
         self._log(answer, float(reading.time_s))
         return Decision(targets, answer, law)
+
+    def later(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have the law's thread do something, too, after what it has to do already."""
+        return self._thread.submit(act, *args, **kwargs)
 
     def close(self) -> None:
         """End the law's thread; may be called twice."""

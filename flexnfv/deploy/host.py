@@ -121,12 +121,21 @@ class OwnProcess:
         chain: that it decides for.
         seed: of the policy.
         patient: wait for a new process to get ready, since the chain's time stands still.
+        urgent: run the process sooner than others, where the system lets us.
 
     Raises:
         InputError: no such policy, a parameter it does not take, or it cannot start.
     """
 
-    def __init__(self, spec: str, chain: ServiceChain, seed: int | None, *, patient: bool) -> None:
+    def __init__(
+        self,
+        spec: str,
+        chain: ServiceChain,
+        seed: int | None,
+        *,
+        patient: bool,
+        urgent: bool = False,
+    ) -> None:
         if not is_bundle(spec):
             known(spec.partition(":")[0], registered(), kind="policy")
         self.name = spec
@@ -134,6 +143,7 @@ class OwnProcess:
         self._chain = chain
         self._seed = seed
         self._patient = patient
+        self._urgent = urgent
         self._state = b""
         self._number = 0
         self._owed: int | None = None
@@ -220,7 +230,7 @@ class OwnProcess:
         state = self._state if self._failures < 2 else b""
         self._process = self._context.Process(
             target=serve,
-            args=(theirs, self.name, self._chain, self._seed, state),
+            args=(theirs, self.name, self._chain, self._seed, state, self._urgent),
             name=f"flexnfv policy {self.name}",
             daemon=True,
         )
@@ -297,7 +307,7 @@ class OwnProcess:
 
 
 def open_host(
-    spec: str, chain: ServiceChain, seed: int | None, *, patient: bool, aside: bool = False
+    spec: str, chain: ServiceChain, seed: int | None, *, patient: bool, shadow: bool = False
 ) -> Host:
     """The host of a policy.
 
@@ -306,13 +316,14 @@ def open_host(
         chain: that it decides for.
         seed: of the policy.
         patient: see `OwnProcess`.
-        aside: in a process of its own even if it is a bundle, so that it takes no time of ours.
+        shadow: nothing waits for it: in a process of its own even if it is a bundle, and no sooner
+            run than any other process.
 
     Raises:
         InputError: see `InProcess` and `OwnProcess`.
     """
     if is_bundle(spec):
         in_process = InProcess(spec, chain, seed)  # also tells at once what is wrong with it
-        if not aside:
+        if not shadow:
             return in_process
-    return OwnProcess(spec, chain, seed, patient=patient)
+    return OwnProcess(spec, chain, seed, patient=patient, urgent=not (patient or shadow))
