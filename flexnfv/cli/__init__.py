@@ -54,7 +54,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("chains", "list the shipped service chains, show any chain", "flexnfv.cli.chains"),
     Command("fidelity", "compare the model with a live chain", "flexnfv.cli.fidelity"),
     Command("deploy", "run a policy on a chain until stopped", "flexnfv.cli.deploy"),
-    Command("dataplane", "build, start, watch and stop the DPDK dataplane", "flexnfv.cli.dataplane"),
+    Command("dataplane", "build, start, watch, stop the DPDK dataplane", "flexnfv.cli.dataplane"),
     Command("doctor", "what this machine lacks for the dataplane", "flexnfv.cli.doctor"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),
