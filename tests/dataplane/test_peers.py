@@ -18,7 +18,7 @@ from scapy.layers.inet import IP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.dataplane.netns import Peer, af_packet, need_programs, peers
+from tests.dataplane.netns import Peer, af_packet, await_true, need_programs, peers
 from tests.dataplane.pcap_files import read_pcap
 from tests.dataplane.peer_chain import between_captures, settled, types, whole
 from tests.dataplane.running_manager import Manager, need_dataplane
@@ -201,9 +201,12 @@ def test_testpmd_sends_and_counts_through_the_chain(tmp_path: Path) -> None:
     configuration = types(CHAINS["three"], firewall=f"rules={rules}")
     sockets = [tmp_path / f"memif{number}.sock" for number in range(2)]
     for number, path in enumerate(sockets):
-        configuration += f"port net_memif{number},role=server,socket={path},socket-abstract=no\n"
+        device = f"net_memif{number},role=client,socket={path},socket-abstract=no,rsize=13"
+        configuration += f"port {device}\n"
     sent = 2 * TESTPMD_BURSTS * TESTPMD_BURST
-    with Manager(tmp_path, configuration) as manager, Testpmd(sockets) as testpmd:
+    with Testpmd(sockets) as testpmd, Manager(tmp_path, configuration) as manager:
+        # A client's link is the last to come up.
+        manager.until(lambda: all(manager.page().port[n].link_up for n in range(2)), "the links")
         testpmd.say("set fwd rxonly", f"start tx_first {TESTPMD_BURSTS}")
         manager.until(lambda: manager.page().delivered >= sent, "all packets")
         counted = testpmd.end()
@@ -216,18 +219,19 @@ def test_testpmd_sends_and_counts_through_the_chain(tmp_path: Path) -> None:
 
 
 class Testpmd:
-    """`dpdk-testpmd` on two memif ports. It takes orders, line by line, once its links are up."""
+    """`dpdk-testpmd` on two memif ports whose sockets it makes; it takes orders line by line."""
 
     __test__ = False
 
     def __init__(self, sockets: list[Path]) -> None:
+        self._sockets = sockets
         self._process = subprocess.Popen(
             [
                 *("dpdk-testpmd", "-l", "0,1"),
                 *("--no-pci", "--no-telemetry", "-m", "128", "--single-file-segments"),
                 f"--file-prefix=fxtestpmd{os.getpid()}",
                 *(
-                    f"--vdev=net_memif{number},role=client,socket={path},socket-abstract=no,rsize=13"
+                    f"--vdev=net_memif{number},role=server,socket={path},socket-abstract=no"
                     for number, path in enumerate(sockets)
                 ),
                 *(
@@ -245,6 +249,7 @@ class Testpmd:
         )
 
     def __enter__(self) -> Self:
+        await_true(lambda: all(path.exists() for path in self._sockets), "dpdk-testpmd's sockets")
         return self
 
     def __exit__(self, *_: object) -> None:
