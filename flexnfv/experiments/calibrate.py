@@ -59,7 +59,7 @@ class Measured:
         processing_ns: a sample per run.
         loss_free_pps: a sample per run.
         overload: what is served above the loss-free rate, at every one of `FACTORS`.
-        served: of single readings in overload, relative to the mean at the same offered rate.
+        served: of single readings in overload, relative to the median at that offered rate.
         ring: longest ring seen in overload, packets.
         latencies: a launch and a rerun per run.
         imbalance: largest share x instances (1 is even) for each of `SPLITS`.

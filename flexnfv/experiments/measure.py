@@ -36,10 +36,10 @@ MOST_DOUBLINGS: Final = 20
 
 
 class Look(NamedTuple):
-    """Means of some readings, and the served rate of each.
+    """What some readings say together, and the served rate of each.
 
     Attributes:
-        offered_pps, served_pps: of the NF type, packets/s.
+        offered_pps, served_pps: of the NF type, packets/s; medians, which a stall does not move.
         lost_share: lost / offered packets.
         processing_ns: of the running instances.
         queue: longest ring seen, packets.
@@ -73,8 +73,8 @@ def look(bench: Workbench, pps: float, seconds: float = LOOK_S) -> Look:
     served = np.array([reading.served_pps[t].sum() for reading in readings])
     times = [reading.processing_ns[t][reading.state[t] == RUNNING].mean() for reading in readings]
     return Look(
-        offered_pps=float(offered.mean()),
-        served_pps=float(served.mean()),
+        offered_pps=float(np.median(offered)),
+        served_pps=float(np.median(served)),
         lost_share=float(lost.sum() / offered.sum()) if offered.sum() > 0 else 0.0,
         processing_ns=float(np.mean(times)),
         queue=float(max(reading.queue_peak[t].max() for reading in readings)),

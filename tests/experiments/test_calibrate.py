@@ -55,7 +55,7 @@ def test_what_was_measured_on_the_model_is_what_it_was_built_from(
         # The ring carries over bursts, so that the rate found may lie by part of the jitter off.
         assert again.loss_free_pps == pytest.approx(nf.loss_free_pps, rel=0.004 + jitter / 2)
         assert again.overload_penalty == pytest.approx(penalty, abs=0.004 + jitter / 2)
-        assert again.jitter == pytest.approx(jitter, rel=0.2, abs=0.002)
+        assert again.jitter == pytest.approx(jitter, rel=0.35, abs=0.002)
         if penalty:
             assert again.overload_span == pytest.approx(span, abs=0.15)
     assert found.launch_s == pytest.approx(0.3, rel=0.1)
