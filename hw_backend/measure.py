@@ -124,9 +124,11 @@ def latencies(
 
 
 def paced_pps(
-    chain: ServiceChain, instances: int, scale: float, share: float, *, seconds: float = 5.0
+    chain: ServiceChain, instances: int, pps: float, share: float, *, seconds: float = 5.0
 ) -> dict[str, float]:
-    """What `instances` paced instances of every NF type serve when offered `share` of their rate.
+    """What `instances` instances of every NF type, paced at `pps`, serve when offered a `share`.
+
+    Flows are many and spread evenly, so that every instance is offered the same.
 
     Returns:
         Of the first NF type: `nominal_pps` of all its instances together, `offered_pps` and
@@ -135,18 +137,20 @@ def paced_pps(
     every = chain.replace(
         mapping="even",
         core_budget=1024,
+        flows={"count": 1 << 16},
         nf=tuple(
             nf.model_dump() | {"initial_instances": instances, "max_instances": max(8, instances)}
             for nf in chain.nf
         ),
     )
-    options = ManagerOptions(scale=scale, pacing=True, law=False)
-    nominal = instances * float(chain.capacity_pps[0]) * scale
-    with Testbed(every, options=options) as testbed, _traffic(testbed, chain, share * nominal):
-        time.sleep(_WARM_UP_S)
-        before = testbed.client.snapshot()
-        time.sleep(seconds)
-        after = testbed.client.snapshot()
+    nominal = instances * pps
+    with Testbed(every, options=ManagerOptions(law=False)) as testbed:
+        testbed.client.pace(pps)
+        with _traffic(testbed, every, share * nominal):
+            time.sleep(_WARM_UP_S)
+            before = testbed.client.snapshot()
+            time.sleep(seconds)
+            after = testbed.client.snapshot()
     span = (after.time_ns - before.time_ns) * 1e-9
     offered = int(after.header["offered"]) - int(before.header["offered"])
     dropped = int(after.header["dropped"].sum()) - int(before.header["dropped"].sum())

@@ -243,12 +243,10 @@ class Testbed:
         self._nf_pids.update(self.client.read().pids)
 
     def words(self) -> str:
-        """The last line of the manager's log."""
-        try:
-            text = (self.folder / LOG_FILE).read_text(errors="replace").strip()
-        except OSError:
-            return "no log"
-        line = text.splitlines()[-1] if text else "it said nothing"
+        """The last line of the manager's log, and of the NFs' where it points there."""
+        line = _last_line(self.folder / LOG_FILE)
+        if NF_LOG_FILE in line:
+            line = line.replace(f"see {NF_LOG_FILE}", _last_line(self.folder / NF_LOG_FILE))
         return line.removeprefix("flexnfv-manager: ").removeprefix("manager: ")
 
     def _spawn(self, program: Path) -> None:
@@ -356,6 +354,14 @@ def remove_dpdk_files(prefix: str) -> None:
         if kind == "hugetlbfs":
             for path in Path(mount).glob(f"{prefix}map_*"):
                 path.unlink(missing_ok=True)
+
+
+def _last_line(log: Path) -> str:
+    try:
+        text = log.read_text(errors="replace").strip()
+    except OSError:
+        return "no log"
+    return text.splitlines()[-1] if text else "it said nothing"
 
 
 def _ended(code: int) -> str:
