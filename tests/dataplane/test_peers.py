@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -225,11 +226,12 @@ class Testpmd:
 
     def __init__(self, sockets: list[Path]) -> None:
         self._sockets = sockets
+        self._prefix = f"fxtestpmd{os.getpid()}"
         self._process = subprocess.Popen(
             [
                 *("dpdk-testpmd", "-l", "0,1"),
                 *("--no-pci", "--no-telemetry", "-m", "128", "--single-file-segments"),
-                f"--file-prefix=fxtestpmd{os.getpid()}",
+                f"--file-prefix={self._prefix}",
                 *(
                     f"--vdev=net_memif{number},role=server,socket={path},socket-abstract=no"
                     for number, path in enumerate(sockets)
@@ -256,6 +258,10 @@ class Testpmd:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
+        # DPDK programs leave these behind: the folder always, the pages when they are killed.
+        shutil.rmtree(Path("/var/run/dpdk", self._prefix), ignore_errors=True)
+        for page in Path("/dev/hugepages").glob(f"{self._prefix}map_*"):
+            page.unlink()
 
     def say(self, *lines: str) -> None:
         assert self._process.stdin is not None
