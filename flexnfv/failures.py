@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 
 from flexnfv.errors import BackendError, InputError
 
@@ -53,3 +55,33 @@ def run_program(name: str, program: Callable[[], int | None]) -> int:
 
 def _say(name: str, line: str) -> None:
     print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
+
+
+@contextmanager
+def one_line_errors(prog: str) -> Iterator[None]:
+    """Turn the box that tyro draws around a parsing error into one line.
+
+    Raises:
+        InputError: the arguments could not be parsed.
+    """
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            yield
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise InputError(_first_message(box.getvalue()), fix=f"see {prog} --help") from None
+
+
+def _first_message(box: str) -> str:
+    """The text of a box up to its first divider."""
+    words: list[str] = []
+    for line in box.splitlines()[1:]:
+        text = line.strip("│| ")
+        divider = text.startswith(("─", "---", "╰", "+-"))
+        if words and (divider or not text):
+            break
+        if not divider:
+            words.append(text)
+    return " ".join(words) or "the arguments cannot be parsed"

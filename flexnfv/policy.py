@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from types import UnionType
+from typing import Any, ClassVar, Protocol, Union, get_args, get_origin, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,7 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
     points = registered()
     known(name, points, kind="policy")
     factory = points[name].load()
-    accepted = inspect.signature(factory).parameters
+    accepted = inspect.signature(factory, eval_str=True).parameters
     for pair in filter(None, tail.split(",")):
         key, sign, text = pair.partition("=")
         if not sign:
@@ -133,6 +134,11 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
                 where=repr(spec),
                 fix=f"{nearest(key, accepted)}it takes {', '.join(accepted) or 'none'}",
             )
+        if isinstance(parameters[key], str) and not _takes_text(accepted[key].annotation):
+            raise InputError(
+                f"{key} is {parameters[key]!r}, it takes {_kinds(accepted[key].annotation)}",
+                where=f"policy {name!r}",
+            )
     try:
         policy: Policy = factory(**parameters)
     except (TypeError, ValueError) as error:
@@ -143,6 +149,23 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:
     """The parameters that a registered policy takes."""
     return inspect.signature(registered()[name].load()).parameters
+
+
+_NUMBERS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union, or the annotation alone."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Whether a parameter so annotated may be a string; one that says nothing may."""
+    return not set(_parts(annotation)) <= {*_NUMBERS, type(None)}
+
+
+def _kinds(annotation: Any) -> str:
+    return " or ".join(_NUMBERS[part] for part in _parts(annotation) if part in _NUMBERS)
 
 
 def _value(text: str) -> bool | int | float | str:

@@ -28,7 +28,7 @@ import tyro
 from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
-from flexnfv.failures import run_program
+from flexnfv.failures import one_line_errors, run_program
 from flexnfv.policy import make_policy
 from flexnfv.traces import TraceSet, as_trace_set
 from flexnfv.train.run import Run, next_free
@@ -362,5 +362,12 @@ def restore(noted: dict[str, Any]) -> Args:
     return Args(**values)
 
 
+def command() -> None:
+    """The command line."""
+    with one_line_errors("ppo.py"):
+        args = tyro.cli(Args, description=__doc__)
+    main(args)
+
+
 if __name__ == "__main__":
-    sys.exit(run_program("ppo.py", lambda: main(tyro.cli(Args, description=__doc__))))
+    sys.exit(run_program("ppo.py", command))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 
+from flexnfv.failures import one_line_errors
 from flexnfv.suggest import known
 
 
@@ -22,26 +25,44 @@ def call_module(module: str, *, prog: str, arguments: Sequence[str]) -> int | No
         What the function returned: an exit code, or None for success.
 
     Raises:
-        InputError: the command has verbs and the first argument is none of them.
-        SystemExit: tyro printed the help (0) or could not parse the arguments (2).
+        InputError: the command has verbs and the first argument is none of them, or the arguments
+            cannot be parsed.
+        SystemExit: tyro printed the help (0).
     """
     exposed = importlib.import_module(module)
     command = exposed.COMMAND
     if callable(command):
-        outcome = tyro.cli(command, prog=prog, args=arguments)
+        with one_line_errors(prog):
+            call = tyro.cli(_bound(command), prog=prog, args=arguments)
     else:
-        outcome = tyro.extras.subcommand_cli_from_dict(
-            command,
+        given = _with_verb(
+            list(arguments),
+            verbs=command,
+            default=getattr(exposed, "DEFAULT_VERB", None),
             prog=prog,
-            description=exposed.__doc__,
-            args=_with_verb(
-                list(arguments),
-                verbs=command,
-                default=getattr(exposed, "DEFAULT_VERB", None),
-                prog=prog,
-            ),
         )
+        with one_line_errors(prog):
+            call = tyro.extras.subcommand_cli_from_dict(
+                {verb: _bound(function) for verb, function in command.items()},
+                prog=prog,
+                description=exposed.__doc__,
+                args=given,
+            )
+    outcome = call()
     return None if outcome is None else int(outcome)
+
+
+def _bound(function: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
+    """The function with its signature, which instead of running hands back what is to be run.
+
+    Parsing and running stay apart: what the command itself writes or raises is not touched.
+    """
+
+    @functools.wraps(function)
+    def bind(*args: Any, **kwargs: Any) -> Callable[[], int | None]:
+        return functools.partial(function, *args, **kwargs)
+
+    return bind
 
 
 def _with_verb(

@@ -1,6 +1,6 @@
 """How fast the model steps: environment steps/s on one core.
 
-Run: python tests/benchmarks/model_speed.py [--repeat N]
+Run: python -m tests.benchmarks.model_speed [--repeat N]
 `paper.toml` (3 NF types x 8 instances), 10 sub-steps, offered rates uniform over 2 to 9 Mpps.
 Time is the CPU time of the one thread, so that neighbours on the machine count less.
 Floors: 700,000 steps/s at batch 1024, 50,000 steps/s at batch 1 with its Reading.

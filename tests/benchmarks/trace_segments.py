@@ -1,6 +1,6 @@
 """How many training segments a core draws from the default training set per second.
 
-python tests/benchmarks/trace_segments.py [--length N] [--seconds S]
+python -m tests.benchmarks.trace_segments [--length N] [--seconds S]
 """
 
 from __future__ import annotations

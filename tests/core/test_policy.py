@@ -104,7 +104,7 @@ def test_state_is_exported_restored_and_cleared() -> None:
         ("watermark:hihg=0.5", "no parameter 'hihg'.*did you mean 'high'"),
         ("watermark:high", "parameter 'high' has no value"),
         ("watermark:high=9", "high is 9"),
-        ("watermark:high=abc", "policy 'watermark:high=abc'"),
+        ("watermark:high=abc", "high is 'abc', it takes a number"),
         ("target_tracking:target=0", "target is 0"),
         ("static:instances=0", "instances is 0"),
         ("learned", "bundle"),
