@@ -15,7 +15,6 @@ When this process dies, the end of its standard input ends a generator under con
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 import threading
@@ -29,14 +28,10 @@ from typing import Any, Self, TypeVar
 
 from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
+from flexnfv.hw_backend.build import PKTGEN, built
+from flexnfv.hw_backend.leftovers import remove_dpdk_files
 from flexnfv.traces.files import write
 from flexnfv.traces.trace import Trace
-
-PROGRAM = Path("pktgen") / "flexnfv-pktgen"
-"""The program, below the dataplane's build directory."""
-
-BUILD_VARIABLE = "FLEXNFV_DATAPLANE_BUILD"
-"""Environment variable that names another build directory."""
 
 _BAD_INPUT = 2
 _REPLY_S = 5.0
@@ -243,13 +238,7 @@ def program() -> Path:
     Raises:
         BackendError: it is not built.
     """
-    build = os.environ.get(BUILD_VARIABLE)
-    folder = Path(build) if build else Path(__file__).resolve().parent / "dataplane" / "build"
-    if not (folder / PROGRAM).is_file():
-        raise BackendError(
-            f"{folder / PROGRAM} is missing: build it with `flexnfv dataplane build`"
-        )
-    return folder / PROGRAM
+    return built(PKTGEN)
 
 
 def command_line(options: PktgenOptions, scratch: Path) -> list[str]:
@@ -426,6 +415,8 @@ class Pktgen:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.returncode < 0:  # killed: it could not clean up behind itself
+                remove_dpdk_files(self.options.file_prefix or f"flexnfv-pktgen-{process.pid}")
             if self._reader is not None and self._reader is not threading.current_thread():
                 self._reader.join()
             for pipe in (process.stdin, process.stdout):

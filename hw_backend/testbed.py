@@ -30,6 +30,7 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.build import MANAGER, built
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
+from flexnfv.hw_backend.leftovers import remove_dpdk_files
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 
 LOG_FILE = "manager.log"
@@ -42,7 +43,6 @@ _START_S = 30.0
 _END_S = 10.0
 _ORPHANS_S = 5.0
 _POLL_S = 0.005
-_RUNTIME = Path("/var/run/dpdk")
 
 _number = count()
 
@@ -344,16 +344,6 @@ def remove_stale(folder: Path) -> None:
         remove_dpdk_files((folder / PREFIX_FILE).read_text(encoding="utf-8"))
     for name in ("page", SOCKET_FILE, PREFIX_FILE):
         (folder / name).unlink(missing_ok=True)
-
-
-def remove_dpdk_files(prefix: str) -> None:
-    """Remove what a killed manager left of its DPDK runtime folder and its huge pages."""
-    shutil.rmtree(_RUNTIME / prefix, ignore_errors=True)
-    for line in Path("/proc/mounts").read_text().splitlines():
-        _, mount, kind, *_ = line.split()
-        if kind == "hugetlbfs":
-            for path in Path(mount).glob(f"{prefix}map_*"):
-                path.unlink(missing_ok=True)
 
 
 def _last_line(log: Path) -> str:
