@@ -45,6 +45,8 @@ chain main types=monitor,forwarder,encryptor
 """
 """Three types of the paper; a port is added by the test."""
 
+LONG = (pytest.mark.soak, pytest.mark.timeout(3600))
+
 Start = Callable[..., Manager]
 
 
@@ -194,7 +196,10 @@ def test_the_control_socket_and_the_page_are_for_their_owner_only(start: Start) 
         assert stat.S_IMODE((manager.folder / name).stat().st_mode) & 0o077 == 0
 
 
-def test_killed_instances_cost_only_what_they_held(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [50, pytest.param(1000, marks=LONG)])
+def test_killed_instances_cost_only_what_they_held(
+    start: Start, tmp_path: Path, kills: int
+) -> None:
     manager = start(CHAIN + memif(tmp_path))
     options = PktgenOptions(
         port=memif_client(tmp_path / "memif.sock"), rate_pps=100_000.0, control=True
@@ -205,7 +210,7 @@ def test_killed_instances_cost_only_what_they_held(start: Start, tmp_path: Path)
         manager.command("TARGETS", targets=[2, 2, 2])
         for t in range(3):
             manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "two of each")
-        for kill in range(50):
+        for kill in range(kills):
             t = chance.randrange(3)
             slot = chance.choice(
                 [s for s, state in enumerate(manager.states(t)) if state == RUNNING]
@@ -219,9 +224,9 @@ def test_killed_instances_cost_only_what_they_held(start: Start, tmp_path: Path)
             manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "the new instance")
         pktgen.stop()
     page = settled(manager)
-    assert sum(page.type[t].deaths for t in range(3)) == 50
+    assert sum(page.type[t].deaths for t in range(3)) == kills
     assert page.offered == page.delivered + dropped(page)
-    assert page.dropped[4] <= 50 * 64
+    assert page.dropped[4] <= kills * 64
     causes = list(page.dropped)
     assert causes[1] == causes[2] == causes[5] == causes[6] == 0
     lost = sum(page.instance[e].lost for e in range(12))
@@ -256,10 +261,11 @@ def test_a_stopped_process_loses_nothing_but_by_its_full_ring(start: Start) -> N
     assert page.offered == page.delivered + dropped(page) + page.in_flight
 
 
-def test_random_commands_leak_nothing(start: Start) -> None:
+@pytest.mark.parametrize("commands", [500, pytest.param(10_000, marks=LONG)])
+def test_random_commands_leak_nothing(start: Start, commands: int) -> None:
     manager = start("set spares=1\n" + CHAIN + "port net_null0 peer=0\n")
     chance = random.Random(2)
-    for _ in range(500):
+    for _ in range(commands):
         kind = chance.choice(["LAUNCH", "BLOCK", "RERUN", "STOP", "TARGETS"])
         try:
             if kind == "TARGETS":

@@ -514,9 +514,7 @@ static int await_first_instances(struct fx_error *error)
 
 static int start_control(struct fx_error *error)
 {
-    /* It sleeps most of its time, and a command should not wait for a polling worker. Not real
-     * time: on the core of an NF that ends, the kernel would wait for that NF while keeping it
-     * waiting. */
+    /* It sleeps most of its time, and a command should not wait for a polling worker. */
     struct sched_param normal = {0};
     sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
     if (setpriority(PRIO_PROCESS, 0, -20) != 0)
@@ -610,7 +608,8 @@ static void end(bool eal)
         if (mgr->pool)
             fx_ports_end();
         fx_status_end();
-        rte_eal_cleanup();
+        /* Not rte_eal_cleanup(): it unmaps what the interrupt thread of a driver may still use, and
+         * waits for ever if a process died with one of DPDK's locks. */
         remove_huge_pages();
         remove_files(runtime, "");
         rmdir(runtime);
@@ -671,5 +670,6 @@ int main(int argc, char **argv)
     if (result != 0)
         fprintf(stderr, "flexnfv-manager: %s\n", error.text);
     end(eal);
-    return result == 0 ? 0 : 2;
+    fflush(NULL);
+    _exit(result == 0 ? 0 : 2);
 }

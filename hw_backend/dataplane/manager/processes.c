@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,7 +183,7 @@ int fx_process_start(int entry, struct fx_error *error)
     atomic_store(&seat->obeyed, 0);
     atomic_store(&seat->wanted, 0);
     seat->reason[0] = '\0';
-    seat->instance = entry;
+    atomic_store(&seat->instance, entry);
     seat->cpus = 0;
     if (entry >= 0)
         place(seat, entry);
@@ -208,8 +209,8 @@ int fx_process_wake_spare(int entry)
         process->entry = entry;
         process->ready = false;
         place(seat, entry);
-        seat->instance = entry;
         atomic_store(&seat->phase, FX_PHASE_STARTING);
+        atomic_store(&seat->instance, entry);
         atomic_fetch_add(&seat->call, 1);
         fx_wake_all(&seat->call);
         return index;
@@ -266,8 +267,12 @@ int fx_process_reap(int index)
     int status = 0;
     if (waitpid(process->pid, &status, 0) < 0)
         status = -1;
-    if (process->pidfd >= 0)
+    if (process->pidfd >= 0) {
+        /* Closing is not enough: a process being spawned may hold a copy for a moment, and the
+         * event would come again, for whoever has the seat by then. */
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, process->pidfd, NULL);
         close(process->pidfd);
+    }
     remove_leftovers(process->pid);
     give_back(&mgr->shared->seat[index]);
     atomic_store(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY);
@@ -293,22 +298,27 @@ static bool any_left(void)
     return left;
 }
 
+/* Nobody is killed while it starts: it might hold one of DPDK's locks. */
+static void ask_to_leave(int index)
+{
+    struct fx_process *process = &fx_process[index];
+    struct fx_seat *seat = &mgr->shared->seat[index];
+    if (process->entry < 0) {
+        atomic_store(&seat->instance, FX_SEAT_LEAVE);
+        atomic_fetch_add(&seat->call, 1);
+        fx_wake_all(&seat->call);
+        return;
+    }
+    struct fx_instance *instance = &mgr->shared->instance[process->entry];
+    rte_ring_enqueue(instance->messages, fx_message_pack(FX_MSG_STOP, false, instance->generation));
+    fx_wake(&instance->sleeping);
+}
+
 void fx_processes_end(void)
 {
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
-        struct fx_process *process = &fx_process[seat];
-        if (process->pid == 0)
-            continue;
-        if (process->entry < 0 ||
-            atomic_load(&mgr->shared->seat[seat].phase) == FX_PHASE_STARTING) {
-            kill(process->pid, SIGKILL); /* holds no packet */
-            continue;
-        }
-        struct fx_instance *instance = &mgr->shared->instance[process->entry];
-        rte_ring_enqueue(instance->messages,
-                         fx_message_pack(FX_MSG_STOP, false, instance->generation));
-        fx_wake(&instance->sleeping);
-    }
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        if (fx_process[seat].pid != 0)
+            ask_to_leave(seat);
     for (int waited = 0; any_left() && waited < GOODBYE_MS; waited++)
         usleep(1000);
     for (int seat = 0; seat < FX_MAX_SEATS; seat++)

@@ -311,6 +311,9 @@ int fx_kill(uint32_t entry, struct fx_error *error)
     int seat = mgr->life[entry].seat;
     if (mgr->life[entry].state == FX_STOPPED || seat < 0)
         return fx_fail(error, "%s has no process", name_of(entry));
+    if (mgr->life[entry].state == FX_LAUNCHING)
+        return fx_fail(error, "%s is launching: killed now it could leave a lock of DPDK's held",
+                       name_of(entry));
     kill(fx_process[seat].pid, SIGKILL);
     return 0;
 }

@@ -74,15 +74,18 @@ static struct fx_shared *attach(int seat)
     return seat >= 0 && seat < FX_MAX_SEATS ? shared : NULL;
 }
 
-static void wait_for_instance(struct fx_seat *seat)
+/* A spare parks here until it is given an instance, or told to leave. */
+static int32_t await_instance(struct fx_seat *seat)
 {
-    if (seat->instance >= 0)
-        return;
     uint32_t call = atomic_load(&seat->call);
+    int32_t instance = atomic_load(&seat->instance);
+    if (instance != FX_SEAT_SPARE)
+        return instance;
     atomic_store_explicit(&seat->phase, FX_PHASE_SPARE, memory_order_release);
     fx_tell_manager();
     while (atomic_load_explicit(&seat->call, memory_order_acquire) == call)
         fx_sleep(&seat->call, call, 0);
+    return atomic_load(&seat->instance);
 }
 
 int main(int argc, char **argv)
@@ -102,10 +105,10 @@ int main(int argc, char **argv)
     int result = 2;
     if (shared && pthread_create(&watcher, NULL, watch_manager, NULL) == 0) {
         struct fx_seat *seat = &shared->seat[index];
-        wait_for_instance(seat);
-        result = fx_serve(shared, seat);
+        int32_t instance = await_instance(seat);
+        result = instance == FX_SEAT_LEAVE ? 0 : fx_serve(shared, seat, instance);
     }
+    /* The manager removes DPDK's files of any NF that ended: no slow clean-up, no lock taken. */
     fflush(NULL);
-    rte_eal_cleanup();
-    return result;
+    _exit(result);
 }

@@ -10,8 +10,8 @@ const struct flexnfv_nf_ops *flexnfv_find(const char *name);
 /* All functions, NULL behind the last. */
 const struct flexnfv_nf_ops *const *flexnfv_functions(void);
 
-/* Serves the instance that the seat names until told to stop; 0, or 1 if init refused. */
-int fx_serve(struct fx_shared *shared, struct fx_seat *seat);
+/* Serves the instance until told to stop; 0, or 1 if init refused. */
+int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index);
 
 /* Tells the manager to look at this process: its phase, or what it wants, has changed. */
 void fx_tell_manager(void);

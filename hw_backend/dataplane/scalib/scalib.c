@@ -307,9 +307,8 @@ static void pin(const struct fx_seat *seat)
     rte_thread_set_affinity(&set); /* DPDK's power library asks DPDK where we are */
 }
 
-int fx_serve(struct fx_shared *shared, struct fx_seat *seat)
+int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index)
 {
-    int32_t index = seat->instance;
     struct fx_instance *mine = &shared->instance[index];
     const struct fx_shared_type *type = &shared->type[mine->type];
     me.shared = shared;

@@ -68,11 +68,13 @@ static inline uint32_t fx_message_generation(const void *message)
     return (uint32_t)((uintptr_t)message >> 16);
 }
 
+enum { FX_SEAT_SPARE = -1, FX_SEAT_LEAVE = -2 };
+
 /* One NF process: launched for an instance, or a spare that is given one later. */
 struct fx_seat {
     /* manager; `call` is a futex that changes when `instance` is set */
     alignas(FX_CACHE_LINE) _Atomic uint32_t call;
-    int32_t instance; /* -1 for a spare */
+    _Atomic int32_t instance; /* or FX_SEAT_SPARE, FX_SEAT_LEAVE */
     uint32_t cpus;
     uint16_t cpu[FX_MAX_CPUS];
     /* NF; `obeyed` counts messages taken, `wanted` is what scalib_launch_nfs asks for */
