@@ -92,13 +92,14 @@ def up(
         keep=background,
     )
     testbed.start()
+    stopped = threading.Event()
+    if not background:  # from the moment that it says it runs, a signal ends it in order
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
     print(f"{label} runs in {testbed.folder} (process {testbed.pid}): {testbed.placement}")
     print(f"log: {testbed.folder / LOG_FILE}", flush=True)
     if background:
         return
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     try:
         _follow(testbed.folder / LOG_FILE, stopped, testbed.check)
     finally:
