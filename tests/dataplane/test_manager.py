@@ -82,6 +82,20 @@ def settled(manager: Manager) -> object:
     return manager.until(quiet, "an empty chain")
 
 
+def ask(manager: Manager, question: str) -> Any:
+    """An answer of the manager's telemetry."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(f"/var/run/dpdk/{manager.prefix}/dpdk_telemetry.v2")
+        client.recv(1024)
+        client.send(question.encode())
+        return json.loads(client.recv(16384))[question.split(",")[0]]
+
+
+def shared_heap(manager: Manager) -> int:
+    """Bytes allocated in the memory that manager and NFs share."""
+    return int(ask(manager, "/eal/heap_info,0")["Alloc_size"])
+
+
 def test_packets_pass_the_chain_and_are_all_counted(start: Start, tmp_path: Path) -> None:
     manager = start(CHAIN + memif(tmp_path))
     options = PktgenOptions(
@@ -259,6 +273,7 @@ def test_a_stopped_process_loses_nothing_but_by_its_full_ring(start: Start) -> N
 @pytest.mark.parametrize("commands", [500, pytest.param(10_000, marks=LONG)])
 def test_random_commands_leak_nothing(start: Start, commands: int) -> None:
     manager = start("set spares=1\n" + CHAIN + "port net_null0 peer=0\n")
+    heap = shared_heap(manager)
     chance = random.Random(2)
     for _ in range(commands):
         kind = chance.choice(["LAUNCH", "BLOCK", "RERUN", "STOP", "TARGETS"])
@@ -283,6 +298,7 @@ def test_random_commands_leak_nothing(start: Start, commands: int) -> None:
     page = manager.page()
     assert all(page.instance[e].bad_messages == 0 for e in range(12))
     assert sum(page.type[t].deaths + page.type[t].failed_launches for t in range(3)) == 0
+    assert shared_heap(manager) == heap
     assert manager.end() == 0
     assert not any(alive(pid) for pid in processes)
 
@@ -414,21 +430,13 @@ def test_backpressure_sheds_at_the_entry_instead_of_downstream(start: Start) -> 
 def test_telemetry_tells_the_same_figures(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
     manager.until(lambda: manager.page().delivered > 0, "packets")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.connect(f"/var/run/dpdk/{manager.prefix}/dpdk_telemetry.v2")
-        client.recv(1024)
-
-        def ask(question: str) -> Any:
-            client.send(question.encode())
-            return json.loads(client.recv(16384))[question.split(",")[0]]
-
-        assert ask("/flexnfv/instances") == [0, 4, 8]
-        told = ask("/flexnfv/instance,4")
-        assert (told["type"], told["slot"], told["state"]) == ("forwarder", 0, RUNNING)
-        totals = ask("/flexnfv/totals")
-        lost = sum(value for key, value in totals.items() if key.startswith("dropped"))
-        assert totals["offered"] == totals["delivered"] + totals["in_flight"] + lost > 0
-        assert ask("/flexnfv/instance,99") is None
+    assert ask(manager, "/flexnfv/instances") == [0, 4, 8]
+    told = ask(manager, "/flexnfv/instance,4")
+    assert (told["type"], told["slot"], told["state"]) == ("forwarder", 0, RUNNING)
+    totals = ask(manager, "/flexnfv/totals")
+    lost = sum(value for key, value in totals.items() if key.startswith("dropped"))
+    assert totals["offered"] == totals["delivered"] + totals["in_flight"] + lost > 0
+    assert ask(manager, "/flexnfv/instance,99") is None
 
 
 def test_a_mapping_can_be_changed_while_packets_flow(start: Start) -> None:
