@@ -236,6 +236,16 @@ static void plan_workers(void)
     mgr->workers = folded ? mgr->rx_workers : mgr->rx_workers + mgr->tx_workers;
 }
 
+static void plan_hops(void)
+{
+    memset(mgr->next_type, -1, sizeof(mgr->next_type));
+    for (uint32_t c = 0; c < mgr->config.chains; c++) {
+        const struct fx_chain_config *chain = &mgr->config.chain[c];
+        for (uint32_t hop = 1; hop < chain->length; hop++)
+            mgr->next_type[c][chain->type[hop - 1]] = (int8_t)chain->type[hop];
+    }
+}
+
 static void plan_memory(uint32_t *megabytes)
 {
     uint64_t rings = 0, mbufs = SPARE_MBUFS + (uint64_t)PORT_MBUFS * mgr->config.ports;
@@ -626,6 +636,7 @@ static int start(int argc, char **argv, bool *eal, struct fx_error *error)
         fx_config_read(fx_options.config_path, &mgr->config, error) != 0)
         return -1;
     plan_workers();
+    plan_hops();
     if (access(fx_options.dir, W_OK | X_OK) != 0)
         return fx_fail(error, "--dir %.100s: %s", fx_options.dir, strerror(errno));
     if (fx_processes_check_functions(error) != 0)

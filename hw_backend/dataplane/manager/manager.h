@@ -109,6 +109,7 @@ struct fx_manager {
     uint32_t entries;             /* instance slots of all types */
     uint16_t first[FX_MAX_TYPES]; /* entry of each type's slot 0 */
     uint32_t mbufs;
+    int8_t next_type[FX_MAX_CHAINS][FX_MAX_TYPES]; /* after this type in this chain; -1: a port */
 
     struct {
         uint16_t id;

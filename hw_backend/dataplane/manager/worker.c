@@ -17,7 +17,7 @@ enum {
     SHORTEST_SLEEP_US = 20,
     LONGEST_SLEEP_US = 500,
     BURSTS_PER_VISIT = 4, /* of one instance's transmit ring */
-    PREFETCH = 4,
+    PREFETCH = 16,
 };
 
 static struct fx_manager *const mgr = &fx_manager;
@@ -170,7 +170,7 @@ static void admit(struct fx_worker *w, struct rte_mbuf *packet, uint16_t port, b
         return;
     }
     packet->hash.rss = flow.hash;
-    packet->hash.fdir.hi = FX_META(chain, 0);
+    packet->hash.fdir.hi = chain;
     packet->port = port;
     dispatch(w, packet, mgr->config.chain[chain].type[0]);
 }
@@ -192,9 +192,8 @@ static uint32_t receive_from(struct fx_worker *w, uint16_t port, bool shed)
     return count;
 }
 
-static uint32_t receive(struct fx_worker *w)
+static uint32_t receive(struct fx_worker *w, enum fx_entry mode)
 {
-    enum fx_entry mode = atomic_load_explicit(&mgr->entry_mode, memory_order_relaxed);
     uint32_t total = 0;
     if (atomic_load_explicit(&mgr->closed, memory_order_relaxed))
         return 0;
@@ -208,19 +207,19 @@ static uint32_t receive(struct fx_worker *w)
 
 /* --- TX ------------------------------------------------------------------------------------- */
 
-/* Sends a packet that an instance has handed back on its way. */
-static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_t entry)
+/* Sends a packet that an instance of `type` has handed back on its way. */
+static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_t entry,
+                           uint16_t type)
 {
-    uint32_t meta = packet->hash.fdir.hi;
-    uint32_t chain = FX_META_CHAIN(meta), hop = FX_META_HOP(meta) + 1;
+    uint32_t meta = packet->hash.fdir.hi, chain = FX_META_CHAIN(meta);
     if (unlikely(meta & FX_META_DROP)) {
         fx_count(&w->instance[entry].nf_dropped, 1);
         rte_pktmbuf_free(packet);
         return;
     }
-    if (hop < mgr->config.chain[chain].length) {
-        packet->hash.fdir.hi = FX_META(chain, hop);
-        dispatch(w, packet, mgr->config.chain[chain].type[hop]);
+    int next = mgr->next_type[chain][type];
+    if (next >= 0) {
+        dispatch(w, packet, (uint8_t)next);
         return;
     }
     fx_count(&w->chain[chain].delivered, 1);
@@ -231,6 +230,7 @@ static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_
 {
     struct rte_ring *ring = mgr->shared->instance[entry].transmit;
     struct rte_mbuf *packet[FX_BURST];
+    uint16_t type = fx_type_of(entry);
     uint32_t total = 0;
     while (bursts-- > 0 && !rte_ring_empty(ring)) {
         uint32_t count = rte_ring_dequeue_burst(ring, (void **)packet, FX_BURST, NULL);
@@ -239,7 +239,7 @@ static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_
         for (uint32_t i = 0; i < count; i++) {
             if (i + PREFETCH < count)
                 rte_prefetch0(packet[i + PREFETCH]);
-            forward(w, packet[i], entry);
+            forward(w, packet[i], entry, type);
         }
         total += count;
     }
@@ -295,7 +295,16 @@ static void obey_reclaim(struct fx_worker *w, uint32_t entry)
     atomic_store_explicit(&mgr->reclaim[entry], FX_RECLAIM_NONE, memory_order_release);
 }
 
-static uint32_t transmit(struct fx_worker *w)
+/* A port that takes nothing more: where packets are held, they wait in rings instead. */
+static bool port_has_room(const struct fx_worker *w)
+{
+    for (uint32_t port = 0; port < mgr->config.ports; port++)
+        if (w->to_port[port].count > FX_PORT_BACKLOG - BURSTS_PER_VISIT * FX_BURST)
+            return false;
+    return true;
+}
+
+static uint32_t transmit(struct fx_worker *w, enum fx_entry mode)
 {
     uint32_t total = 0;
     for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++) {
@@ -307,7 +316,8 @@ static uint32_t transmit(struct fx_worker *w)
             if (from->worker != w->index)
                 continue;
             obey_reclaim(w, entry);
-            total += empty_transmit_ring(w, entry, BURSTS_PER_VISIT);
+            if (mode != FX_ENTRY_HOLD || port_has_room(w))
+                total += empty_transmit_ring(w, entry, BURSTS_PER_VISIT);
             if (atomic_load_explicit(&mgr->hot[entry], memory_order_relaxed) &&
                 rte_ring_count(from->receive) <=
                     atomic_load_explicit(&mgr->hot_below[entry], memory_order_relaxed))
@@ -378,12 +388,13 @@ int fx_worker_main(void *argument)
     struct fx_worker *w = argument;
     uint32_t idle = 0;
     while (!atomic_load_explicit(&mgr->quit, memory_order_relaxed)) {
+        enum fx_entry mode = atomic_load_explicit(&mgr->entry_mode, memory_order_relaxed);
         uint32_t work = 0;
         atomic_store_explicit(&w->passes, fx_value(&w->passes) + 1, memory_order_seq_cst);
         if (w->transmits)
-            work += transmit(w);
+            work += transmit(w, mode);
         if (w->receives)
-            work += receive(w);
+            work += receive(w, mode);
         flush_instances(w);
         work += flush_ports(w);
         if (work)

@@ -258,9 +258,9 @@ static void rest(struct run *run, uint64_t sent, uint32_t received, uint64_t now
     bool unlimited = run->generator->sends && run->schedule->kind == SCHEDULE_UNLIMITED;
     bool busy = received >= options->descriptors / 2 || (unlimited && sent + received > 0);
     run->idle_turns = busy ? 0 : run->idle_turns + 1;
-    if (options->poll || busy)
+    if (busy)
         return;
-    if (unlimited && run->idle_turns < YIELDS)
+    if (options->poll || (unlimited && run->idle_turns < YIELDS))
         sched_yield();
     else
         sleep_until_ns(run->start_ns + (now_ns / options->tick_ns + 1) * options->tick_ns);

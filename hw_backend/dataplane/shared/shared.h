@@ -29,11 +29,13 @@
 #define FX_FD_MANAGER 3 /* pidfd of the manager */
 #define FX_FD_EVENT   4 /* eventfd: something about this NF has changed */
 
-/* mbuf->hash.rss is the flow's hash; mbuf->hash.fdir.hi says where in its chain a packet is. */
+/*
+ * mbuf->hash.rss is the flow's hash, mbuf->hash.fdir.hi the packet's chain. Written once, at RX:
+ * where in its chain a packet is follows from the instance that hands it on, and a cache line that
+ * nobody writes need not travel between cores at every hop.
+ */
 #define FX_META_DROP        (1u << 31) /* the NF's verdict */
-#define FX_META(chain, hop) ((uint32_t)(chain) << 8 | (hop))
-#define FX_META_CHAIN(meta) ((meta) >> 8 & 0xff)
-#define FX_META_HOP(meta)   ((meta)&0xff)
+#define FX_META_CHAIN(meta) ((meta)&0xff)
 
 enum fx_phase { /* of an NF process */
                 FX_PHASE_EMPTY,
