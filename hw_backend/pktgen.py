@@ -222,9 +222,19 @@ class Summary:
     lowest_failed_pps: float | None = None
 
 
-def memif_client(socket: Path | str, *, ring_size_log2: int = 10, number: int = 0) -> str:
-    """Device arguments of a memif port that connects to `socket`, an ordinary socket file."""
-    return _memif("client", socket, ring_size_log2, number)
+def memif_client(
+    socket: Path | str, *, ring_size_log2: int = 10, buffer_bytes: int = 2048, number: int = 0
+) -> str:
+    """Device arguments of a memif port that connects to `socket`, an ordinary socket file.
+
+    Args:
+        socket: the peer's socket.
+        ring_size_log2: packets that fit into each direction's ring.
+        buffer_bytes: of the ring's buffers; the client makes them. Longer packets take several.
+            Where all packets are short, short buffers are faster: they are neighbours in memory.
+        number: of the port among its process's memif ports.
+    """
+    return _memif("client", socket, ring_size_log2, number) + f",bsize={buffer_bytes}"
 
 
 def memif_server(socket: Path | str, *, ring_size_log2: int = 10, number: int = 0) -> str:

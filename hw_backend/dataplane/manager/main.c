@@ -238,6 +238,9 @@ static void plan_workers(void)
 
 static void plan_hops(void)
 {
+    mgr->hold_window = UINT32_MAX;
+    for (uint32_t t = 0; t < mgr->config.types; t++)
+        mgr->hold_window = RTE_MIN(mgr->hold_window, mgr->config.type[t].ring_size / 2);
     memset(mgr->next_type, -1, sizeof(mgr->next_type));
     for (uint32_t c = 0; c < mgr->config.chains; c++) {
         const struct fx_chain_config *chain = &mgr->config.chain[c];

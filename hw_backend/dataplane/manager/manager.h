@@ -65,6 +65,7 @@ struct fx_worker {
     } port[FX_MAX_PORTS];
     fx_counter classes[FX_CLASSES];
     fx_counter flow_hits, flow_misses;
+    fx_counter taken, gone; /* packets: from ports, and freed or handed to ports */
     fx_counter shutdown_dropped;
     uint64_t dirty[FX_MAX_ENTRIES / 64]; /* bursts that wait in to_instance */
     struct fx_burst to_instance[FX_MAX_ENTRIES];
@@ -109,6 +110,7 @@ struct fx_manager {
     uint32_t entries;             /* instance slots of all types */
     uint16_t first[FX_MAX_TYPES]; /* entry of each type's slot 0 */
     uint32_t mbufs;
+    uint32_t hold_window; /* packets under way that fit into any one ring, whoever falls behind */
     int8_t next_type[FX_MAX_CHAINS][FX_MAX_TYPES]; /* after this type in this chain; -1: a port */
 
     struct {
@@ -132,7 +134,6 @@ struct fx_manager {
     _Atomic uint8_t hot[FX_MAX_ENTRIES];
     _Atomic int32_t type_hot[FX_MAX_TYPES];
     _Atomic int32_t chain_hot[FX_MAX_CHAINS]; /* hot rings behind the chain's first type */
-    _Atomic int32_t any_hot;
 
     struct fx_flow_table *flows; /* NULL: one chain, no rules */
     int event_fd;                /* wakes the control thread */

@@ -711,12 +711,13 @@ void fx_set_pace(uint32_t type, double pps)
 
 void fx_set_entry(enum fx_entry entry)
 {
-    /* Marks as shares of a ring: when above, a ring is hot; when not above the other, no longer. */
-    static const double above[] = {2.0, 0.8, 0.5}, below[] = {2.0, 0.6, 0.25};
+    /* Marks as shares of a ring: when above, a ring is hot; when not above the other, no longer.
+     * Two rings' worth is never reached. */
+    double above = entry == FX_ENTRY_SHED ? 0.8 : 2.0, below = entry == FX_ENTRY_SHED ? 0.6 : 2.0;
     for (uint32_t e = 0; e < mgr->entries; e++) {
         double size = mgr->config.type[fx_type_of(e)].ring_size;
-        atomic_store(&mgr->hot_above[e], (uint32_t)(above[entry] * size));
-        atomic_store(&mgr->hot_below[e], (uint32_t)(below[entry] * size));
+        atomic_store(&mgr->hot_above[e], (uint32_t)(above * size));
+        atomic_store(&mgr->hot_below[e], (uint32_t)(below * size));
     }
     atomic_store(&mgr->entry_mode, entry);
 }

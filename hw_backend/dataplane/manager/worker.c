@@ -22,6 +22,14 @@ enum {
 
 static struct fx_manager *const mgr = &fx_manager;
 
+/* Frees packets whose way ends here, and says why. */
+static void lose(struct fx_worker *w, fx_counter *cause, struct rte_mbuf **packet, uint32_t count)
+{
+    fx_count(cause, count);
+    fx_count(&w->gone, count);
+    rte_pktmbuf_free_bulk(packet, count);
+}
+
 /* --- towards instances ---------------------------------------------------------------------- */
 
 /* A ring crossed a mark: whoever sheds or holds packets of a chain counts hot rings. */
@@ -32,7 +40,6 @@ static void set_hot(uint32_t entry, bool hot)
     int change = hot ? 1 : -1;
     uint16_t type = fx_type_of(entry);
     atomic_fetch_add(&mgr->type_hot[type], change);
-    atomic_fetch_add(&mgr->any_hot, change);
     for (uint32_t c = 0; c < mgr->config.chains; c++)
         for (uint32_t hop = 1; hop < mgr->config.chain[c].length; hop++)
             if (mgr->config.chain[c].type[hop] == type)
@@ -47,10 +54,8 @@ static void flush_instance(struct fx_worker *w, uint32_t entry)
     unsigned int sent =
         rte_ring_enqueue_burst(to->receive, (void **)burst->packet, burst->count, &space);
     fx_count(&w->instance[entry].arrived, burst->count);
-    if (sent < burst->count) {
-        fx_count(&w->instance[entry].ring_dropped, burst->count - sent);
-        rte_pktmbuf_free_bulk(burst->packet + sent, burst->count - sent);
-    }
+    if (sent < burst->count)
+        lose(w, &w->instance[entry].ring_dropped, burst->packet + sent, burst->count - sent);
     burst->count = 0;
     uint32_t queue = rte_ring_get_capacity(to->receive) - space;
     if (queue > atomic_load_explicit(&w->instance[entry].queue_peak, memory_order_relaxed))
@@ -76,8 +81,7 @@ static inline void dispatch(struct fx_worker *w, struct rte_mbuf *packet, uint8_
     const struct fx_map *map = atomic_load_explicit(&mgr->map[type], memory_order_acquire);
     int slot = fx_map(map, packet->hash.rss);
     if (unlikely(slot < 0)) {
-        fx_count(&w->unmapped[type], 1);
-        rte_pktmbuf_free(packet);
+        lose(w, &w->unmapped[type], &packet, 1);
         return;
     }
     uint32_t entry = mgr->first[type] + (uint32_t)slot;
@@ -165,8 +169,7 @@ static void admit(struct fx_worker *w, struct rte_mbuf *packet, uint16_t port, b
     fx_count(&w->classes[class], 1);
     fx_count(&w->chain[chain].offered, 1);
     if (unlikely(shed) && atomic_load_explicit(&mgr->chain_hot[chain], memory_order_relaxed) > 0) {
-        fx_count(&w->chain[chain].shed, 1);
-        rte_pktmbuf_free(packet);
+        lose(w, &w->chain[chain].shed, &packet, 1);
         return;
     }
     packet->hash.rss = flow.hash;
@@ -182,6 +185,7 @@ static uint32_t receive_from(struct fx_worker *w, uint16_t port, bool shed)
     if (count == 0)
         return 0;
     fx_count(&w->port[port].received, count);
+    fx_count(&w->taken, count);
     for (uint16_t i = 0; i < count && i < PREFETCH; i++)
         rte_prefetch0(rte_pktmbuf_mtod(packet[i], void *));
     for (uint16_t i = 0; i < count; i++) {
@@ -192,12 +196,23 @@ static uint32_t receive_from(struct fx_worker *w, uint16_t port, bool shed)
     return count;
 }
 
+/* Packets in the chains: in rings and in NFs' hands. */
+static uint64_t under_way(void)
+{
+    uint64_t gone = 0, taken = 0;
+    for (uint32_t i = 0; i < mgr->workers; i++)
+        gone += fx_value(&mgr->worker[i]->gone); /* first: never more than were taken */
+    for (uint32_t i = 0; i < mgr->workers; i++)
+        taken += fx_value(&mgr->worker[i]->taken);
+    return taken - gone;
+}
+
 static uint32_t receive(struct fx_worker *w, enum fx_entry mode)
 {
     uint32_t total = 0;
     if (atomic_load_explicit(&mgr->closed, memory_order_relaxed))
         return 0;
-    if (mode == FX_ENTRY_HOLD && atomic_load_explicit(&mgr->any_hot, memory_order_relaxed) > 0)
+    if (mode == FX_ENTRY_HOLD && under_way() >= mgr->hold_window)
         return 0;
     for (uint16_t port = 0; port < mgr->config.ports; port++)
         if (w->rx_queue < mgr->port[port].rx_queues)
@@ -213,8 +228,7 @@ static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_
 {
     uint32_t meta = packet->hash.fdir.hi, chain = FX_META_CHAIN(meta);
     if (unlikely(meta & FX_META_DROP)) {
-        fx_count(&w->instance[entry].nf_dropped, 1);
-        rte_pktmbuf_free(packet);
+        lose(w, &w->instance[entry].nf_dropped, &packet, 1);
         return;
     }
     int next = mgr->next_type[chain][type];
@@ -223,6 +237,8 @@ static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_
         return;
     }
     fx_count(&w->chain[chain].delivered, 1);
+    fx_count(&w->gone, 1);
+    rte_prefetch0(rte_pktmbuf_mtod(packet, void *)); /* a port copies it in a moment */
     push_to_port(w, (uint32_t)mgr->config.port[packet->port].peer, packet);
 }
 
@@ -263,8 +279,7 @@ static void free_hands(struct fx_worker *w, uint32_t entry)
     dead->transmit->prod.head = dead->transmit->prod.tail;
     rte_ring_reset(dead->messages);
     if (held > 0)
-        rte_pktmbuf_free_bulk(dead->hand, held);
-    fx_count(&w->instance[entry].lost, held);
+        lose(w, &w->instance[entry].lost, dead->hand, held);
     atomic_store(&dead->held, 0);
     atomic_store(&dead->handing_on, 0);
     atomic_store(&dead->sleeping, 0);
