@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from flexnfv.chain import load_chain
+from flexnfv.errors import InputError
+from flexnfv.hw_backend.config import ManagerOptions
+from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.status import figures
+from flexnfv.hw_backend.testbed import Testbed
 from tests.dataplane.pcap_files import read_pcap, write_pcap
 from tests.dataplane.running_manager import (
     BLOCKED,
@@ -244,6 +253,37 @@ def test_replicas_are_launched_blocked_rerun_and_killed_and_every_packet_is_coun
     assert dropped(page) - page.dropped[DEATH] == page.dropped[0]  # else only full rings
     assert [page.type[t].max_instances for t in range(3)] == [4, 0, 0]
     manager.until(lambda: manager.page().mbufs_free == page.mbufs, "every mbuf in the pool")
+
+
+def test_the_built_in_law_scales_replicas(start: Start) -> None:
+    slow = PAPER[0] + " pace=5000 cost_ns=100000 high=0.35 low=0.17"
+    manager = start(
+        "set law=1 interval_ms=100 entry=hold", slow, *PAPER[1:], "port net_null0 peer=0"
+    )
+    manager.until(lambda: manager.states(0) == [RUNNING] * 4, "four replicas")
+    assert len(manager.nf_pids()) == 4
+
+
+def test_a_live_backend_attaches_to_replicas_with_a_chain_of_that_mode_alone(
+    tmp_path: Path,
+) -> None:
+    need_dataplane()
+    pipeline = load_chain("paper").replace(interval_s=0.1)
+    chain = pipeline.replace(mode="run_to_completion")
+    options = ManagerOptions(scale=1 / 20, pacing=True, law=False, status_s=0.02)
+    with Testbed(chain, folder=tmp_path / "m", options=options) as testbed:
+        backend = LiveBackend(chain, attach=tmp_path / "m")
+        assert backend.reset(None).running.tolist() == [1, 0, 0]
+        pid = testbed.client.read().pids[0]
+        os.kill(pid, signal.SIGKILL)
+        readings = [backend.step(np.array([1, 1, 1])).copy() for _ in range(20)]
+        assert sum(reading.deaths for reading in readings).tolist() == [1, 0, 0]
+        assert readings[-1].running.tolist() == [1, 0, 0]
+        backend.close()
+        with pytest.raises(InputError, match=r"the manager runs NF1 \(max 8\), NF2 \(max 0\)"):
+            LiveBackend(pipeline, attach=tmp_path / "m")
+        state = figures(testbed.client.read(), testbed.client.snapshot())
+        assert state["run_to_completion"]
 
 
 def test_a_spare_becomes_a_replica(start: Start) -> None:
