@@ -227,13 +227,14 @@ class ServiceChain(_Model):
                 if path.nfs.count(name) > 1:
                     raise ValueError(f"path.{path.name}: NF type {name!r} appears twice")
         for nf in self.nf:
+            process = self.nf[0] if self._replicated else nf
             if (
                 nf.function in STATEFUL_FUNCTIONS
-                and nf.max_instances > 1
-                and (nf.mapping or self.mapping) != "rendezvous"
+                and process.max_instances > 1
+                and (process.mapping or self.mapping) != "rendezvous"
             ):
                 raise ValueError(
-                    f"nf.{nf.name}: {nf.function!r} keeps state per flow: give it "
+                    f"nf.{process.name}: {nf.function!r} keeps state per flow: give it "
                     'mapping = "rendezvous" or max_instances = 1'
                 )
         if self.path and abs(sum(path.share for path in self.path) - 1.0) > 1e-9:
@@ -241,7 +242,8 @@ class ServiceChain(_Model):
         unused = set(names) - {name for path in self.path for name in path.nfs}
         if self.path and unused:
             raise ValueError(f"nf: {sorted(unused)[0]!r} is on no path")
-        start = sum(nf.initial_instances * nf.cores_per_instance for nf in self.nf)
+        processes = self.nf[:1] if self._replicated else self.nf
+        start = sum(nf.initial_instances * nf.cores_per_instance for nf in processes)
         if start > self.core_budget:
             raise ValueError(
                 f"core_budget: {self.core_budget} cores cannot hold the {start} cores of the "
@@ -337,11 +339,9 @@ class ServiceChain(_Model):
         return {nf.name: nf.function for nf in self.nf}
 
     @property
-    def _named_paths(self) -> list[tuple[tuple[str, ...], float]]:
-        """NF type names and share of every chain of the file."""
-        if not self.path:
-            return [(self.nf_names, 1.0)]
-        return [(path.nfs, path.share) for path in self.path]
+    def chains(self) -> tuple[PathSpec, ...]:
+        """Every chain of the file, the only one too; whatever process runs its functions."""
+        return self.path or (PathSpec(name=self.name, nfs=self.nf_names),)
 
     def _first_only(self, numbers: Iterable[int]) -> list[int]:
         """Numbers of instances; run to completion, only the first type has any."""
@@ -368,8 +368,9 @@ class ServiceChain(_Model):
         times = [self._measured.nf[nf.function].processing_ns for nf in self.nf]
         if self._replicated:
             times[0] = sum(
-                share * sum(self._measured.nf[self._functions[name]].processing_ns for name in path)
-                for path, share in self._named_paths
+                chain.share
+                * sum(self._measured.nf[self._functions[name]].processing_ns for name in chain.nfs)
+                for chain in self.chains
             )
         return self._floats(times)
 
@@ -423,6 +424,11 @@ class ServiceChain(_Model):
         return self._ints(nf.max_instances for nf in self.nf)
 
     @cached_property
+    def own_slots(self) -> IntArray:
+        """Instance slots that each NF type can fill, [T]; run to completion, only the first."""
+        return self._ints(self._first_only(nf.max_instances for nf in self.nf))
+
+    @cached_property
     def initial_instances(self) -> IntArray:
         """Instances running at reset, [T]."""
         return self._ints(self._first_only(nf.initial_instances for nf in self.nf))
@@ -443,14 +449,14 @@ class ServiceChain(_Model):
         if self._replicated:
             return ((0,),)
         index = {name: t for t, name in enumerate(self.nf_names)}
-        return tuple(tuple(index[name] for name in path) for path, _ in self._named_paths)
+        return tuple(tuple(index[name] for name in chain.nfs) for chain in self.chains)
 
     @cached_property
     def path_shares(self) -> FloatArray:
         """Each path's part of the offered rate, [P]."""
         if self._replicated:
             return self._floats([1.0])
-        return self._floats(share for _, share in self._named_paths)
+        return self._floats(chain.share for chain in self.chains)
 
     @cached_property
     def through(self) -> FloatArray:

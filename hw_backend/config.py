@@ -71,15 +71,9 @@ def configuration(
     Raises:
         InputError: the manager cannot run such a chain or port.
     """
-    if chain.mode == "run_to_completion":
-        raise InputError(
-            "the dataplane runs every NF type in processes of its own",
-            where=f"chain {chain.name!r}: mode = 'run_to_completion'",
-            fix="use mode = 'pipeline' or 'backpressure', or the model",
-        )
     if not 0 < options.scale <= 1000:
         raise InputError(f"scale is {options.scale:g}", fix="it must be above 0, 1000 at most")
-    slots = sum(nf.max_instances for nf in chain.nf)
+    slots = int(chain.own_slots.sum())
     if slots > LIMITS["FX_MAX_ENTRIES"]:
         raise InputError(
             f"max_instances add up to {slots}",
@@ -91,7 +85,7 @@ def configuration(
             f"# chain {chain.name}, calibration {chain.calibration}",
             _settings(chain, options),
             *(_type(chain, t, options) for t in range(chain.types)),
-            *_chains(chain),
+            *(f"chain {one.name} types={','.join(one.nfs)}" for one in chain.chains),
             *(f"port {device(port, number, folder)}" for number, port in enumerate(ports)),
             *_rules(chain),
             "",
@@ -135,11 +129,12 @@ def is_nic(port: str) -> bool:
 
 def _settings(chain: ServiceChain, options: ManagerOptions) -> str:
     entry = "hold" if options.hold else "shed" if chain.mode == "backpressure" else "open"
+    mode = "run_to_completion" if chain.mode == "run_to_completion" else "pipeline"
     timeout = "inf" if chain.park_timeout_s is None else repr(chain.park_timeout_s)
     return (
         f"set core_budget={chain.core_budget} interval_ms={chain.interval_s * 1e3!r} "
         f"status_ms={options.status_s * 1e3!r} park_timeout_s={timeout} scale={options.scale!r} "
-        f"spares={options.spares} law={int(options.law)} entry={entry} "
+        f"spares={options.spares} law={int(options.law)} entry={entry} mode={mode} "
         f"busy_polling={int(options.busy_polling)} "
         f"rx_threads={options.rx_threads} tx_threads={options.tx_threads} "
         f"mbuf_bytes={max(2048, chain.packet_bytes)}"
@@ -160,12 +155,6 @@ def _type(chain: ServiceChain, t: int, options: ManagerOptions) -> str:
     return f"{line} args={nf.args}" if nf.args else line
 
 
-def _chains(chain: ServiceChain) -> Iterator[str]:
-    names = [path.name for path in chain.path] or [chain.name]
-    for name, path in zip(names, chain.paths, strict=True):
-        yield f"chain {name} types={','.join(chain.nf_names[t] for t in path)}"
-
-
 def _rules(chain: ServiceChain) -> Iterator[str]:
     """Paths share the chain's flow set by source address, in blocks, as close as blocks allow."""
     flows = FlowSet(chain.flows.count, chain.flows.zipf, chain.flows.seed)
@@ -174,12 +163,13 @@ def _rules(chain: ServiceChain) -> Iterator[str]:
     base = 198 << 24 | 18 << 16
     weight = np.bincount((source - base) >> _SPLIT_BITS, flows.weights, (1 << 16) >> _SPLIT_BITS)
     below = np.concatenate([[0.0], np.cumsum(weight) / weight.sum()])
-    edges = [int(np.abs(below - share).argmin()) for share in np.cumsum(chain.path_shares)]
-    for number in range(1, len(chain.paths)):  # what no rule names takes the first chain
+    shares = np.cumsum([one.share for one in chain.chains])
+    edges = [int(np.abs(below - share).argmin()) for share in shares]
+    for number in range(1, len(chain.chains)):  # what no rule names takes the first chain
         low, high = base + edges[number - 1] * block, base + edges[number] * block - 1
         if low > high:
             continue  # less than half a block: no flow is this path's
         for network in ipaddress.summarize_address_range(
             ipaddress.IPv4Address(low), ipaddress.IPv4Address(high)
         ):
-            yield f"rule {chain.path[number].name} src={network}"
+            yield f"rule {chain.chains[number].name} src={network}"

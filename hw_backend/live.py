@@ -321,7 +321,7 @@ class LiveBackend:
         client = Client(folder)
         types = client.read().types
         runs = tuple(zip(client.read().names, types["max_instances"].tolist(), strict=True))
-        wanted = tuple((nf.name, nf.max_instances) for nf in self.chain.nf)
+        wanted = tuple(zip(self.chain.nf_names, self.chain.own_slots.tolist(), strict=True))
         if runs != wanted:
             client.close()
             raise InputError(

@@ -28,6 +28,7 @@ def figures(before: Snapshot, after: Snapshot) -> dict[str, Any]:
         "paced": bool(after.types["pace_pps"].any()),
         "control": CONTROLS[int(header["control"])],
         "law_enabled": bool(header["law_enabled"]),
+        "run_to_completion": bool(header["replicas"]),
         "entry": _ENTRY_NAMES[int(header["entry"])],
         "power": bool(header["power"]),
         "cores_held": int(header["cores_held"]),

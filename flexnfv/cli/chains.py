@@ -90,7 +90,7 @@ def _summary(chain: ServiceChain) -> dict[str, object]:
         "mapping": chain.mapping,
         "mode": chain.mode,
         "core_budget": chain.core_budget,
-        "paths": [[chain.nf_names[index] for index in path] for path in chain.paths],
+        "paths": [list(one.nfs) for one in chain.chains],
     }
 
 
@@ -115,7 +115,7 @@ def _types(chain: ServiceChain) -> list[dict[str, str | int | float]]:
 
 
 def _order(chain: ServiceChain) -> str:
-    return ", ".join(" → ".join(chain.nf_names[index] for index in path) for path in chain.paths)
+    return ", ".join(" → ".join(one.nfs) for one in chain.chains)
 
 
 def _print_json(value: object) -> None:

@@ -231,6 +231,8 @@ def _view(state: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     rate = "paced, " if state["paced"] else ""
+    if state["run_to_completion"]:
+        rate = f"run to completion, {rate}"
     totals = Text(
         f"{state['name']}: up {state['up_s']:.0f} s, {rate}scale {state['scale']:g}, "
         f"targets by {state['control']}, cores {state['cores_held']} of {state['core_budget']}, "

@@ -60,8 +60,7 @@ def constants_of(
         jitter=chain.jitter.copy(),
         ring_slots=chain.ring_slots.astype(np.float64),
         min_instances=chain.min_instances.copy(),
-        # Run to completion, only the first type has instances.
-        max_instances=np.where(visit > 0, chain.max_instances, 0),
+        max_instances=chain.own_slots.copy(),
         cores_per_instance=chain.cores_per_instance.copy(),
         mapping_kinds=chain.mapping_kinds.copy(),
         order=order,

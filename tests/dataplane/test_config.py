@@ -56,6 +56,7 @@ def test_args_come_last_since_they_may_hold_spaces() -> None:
     [
         ({}, {}, "entry", "open"),
         ({"mode": "backpressure"}, {}, "entry", "shed"),
+        ({"mode": "backpressure"}, {}, "mode", "pipeline"),
         ({}, {"hold": True}, "entry", "hold"),
         ({}, {}, "park_timeout_s", "inf"),
         ({"park_timeout_s": 2.5}, {}, "park_timeout_s", "2.5"),
@@ -94,6 +95,28 @@ def test_paths_share_the_flow_set_by_source_address() -> None:
     assert share == pytest.approx(0.5, abs=0.01)
 
 
+def test_run_to_completion_is_the_same_file_with_another_mode() -> None:
+    chain = load_chain("two-paths")
+    replicas = chain.replace(mode="run_to_completion")
+    pipeline, together = lines(chain), lines(replicas)
+    assert (values(pipeline[1])["mode"], values(together[1])["mode"]) == (
+        "pipeline",
+        "run_to_completion",
+    )
+    for kind in ("chain", "rule"):
+        assert [x for x in together if x.startswith(kind)] == [
+            x for x in pipeline if x.startswith(kind)
+        ]
+
+
+def test_a_replica_is_paced_by_its_own_rate_and_declares_the_cost_of_all_its_functions() -> None:
+    chain = PAPER.replace(mode="run_to_completion")
+    first = values(next(x for x in lines(chain, scale=0.05, pacing=True) if "type NF1" in x))
+    assert float(first["pace"]) == pytest.approx(1e9 / (301.8 + 1e3 / 4.43 - 92.1) / 20)
+    assert float(first["cost_ns"]) == pytest.approx(92.1 + 108.2 + 101.5)
+    assert float(first["high"]) == chain.high_load[0]
+
+
 @pytest.mark.parametrize(
     ("port", "expected"),
     [
@@ -127,3 +150,4 @@ def test_more_slots_than_the_page_has_are_refused() -> None:
     types = [nf.model_dump() | {"max_instances": 64} for nf in PAPER.nf]
     with pytest.raises(InputError, match="192"):
         lines(PAPER.replace(nf=types))
+    assert lines(PAPER.replace(nf=types, mode="run_to_completion"))  # 64 replicas

@@ -288,12 +288,6 @@ def test_what_the_user_can_mend_is_an_input_error(
     assert not leftovers(testbed.prefix)
 
 
-def test_a_mode_that_the_dataplane_has_not_is_refused() -> None:
-    testbed = Testbed(load_chain("paper").replace(mode="run_to_completion"))
-    with pytest.raises(InputError, match="run_to_completion"):
-        testbed.start()
-
-
 def test_without_huge_pages_the_command_that_makes_them_is_named(tmp_path: Path) -> None:
     pages = tmp_path / "nr_hugepages"
     for text in ("0\n", None):

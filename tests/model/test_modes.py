@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flexnfv.chain import load_chain
+from flexnfv.errors import InputError
 from flexnfv.model import BatchModel, ModelBackend
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace, gbps_to_pps
@@ -76,3 +77,21 @@ def test_latency_is_the_processing_time_until_queues_grow() -> None:
     assert calm.latency_s == pytest.approx((92.1 + 108.2 + 101.5) * 1e-9)
     full = _steady("pipeline", 6, [1, 4, 4])
     assert full.latency_s == pytest.approx(4095 / 4.3e6, rel=0.05)
+
+
+def test_a_replica_with_a_stateful_function_must_keep_its_flows() -> None:
+    chain = load_chain("paper")
+    types = [nf.model_dump() for nf in chain.nf]
+    types[2] |= {"function": "nat", "mapping": "rendezvous"}
+    chain.replace(nf=types)
+    with pytest.raises(InputError, match=r"nf\.NF1: 'nat' keeps state per flow"):
+        chain.replace(nf=types, mode="run_to_completion")
+    types[0]["mapping"] = "rendezvous"
+    assert chain.replace(nf=types, mode="run_to_completion").own_slots.tolist() == [8, 0, 0]
+
+
+def test_the_budget_holds_the_replicas_alone() -> None:
+    chain = load_chain("paper")
+    with pytest.raises(InputError, match="core_budget"):
+        chain.replace(core_budget=2)
+    assert chain.replace(core_budget=2, mode="run_to_completion").core_budget == 2

@@ -23,10 +23,8 @@ static int named_entry(const struct fx_request *request, uint32_t *entry, struct
 {
     if (request->type < 0 || request->type >= (int)mgr->config.types)
         return fx_fail(error, "there is no type %d", request->type);
-    const struct fx_type_config *type = &mgr->config.type[request->type];
-    if (request->slot < 0 || request->slot >= (int)type->max_instances)
-        return fx_fail(error, "%s has slots 0 to %u, not %d", type->name, type->max_instances - 1,
-                       request->slot);
+    if (fx_check_slot((uint32_t)request->type, request->slot, error) != 0)
+        return -1;
     *entry = mgr->first[request->type] + (uint32_t)request->slot;
     return 0;
 }

@@ -123,6 +123,7 @@ static int set_one(struct fx_config *config, const char *key, const char *value,
                    struct fx_error *error)
 {
     static const char *const entries[] = {"open", "shed", "hold"};
+    static const char *const modes[] = {"pipeline", "run_to_completion"};
     double read;
     uint32_t index = 0;
     if (strcmp(key, "core_budget") == 0)
@@ -146,6 +147,12 @@ static int set_one(struct fx_config *config, const char *key, const char *value,
         if (choice(key, value, entries, 3, &index, error) != 0)
             return -1;
         config->entry = index;
+        return 0;
+    }
+    if (strcmp(key, "mode") == 0) {
+        if (choice(key, value, modes, 2, &index, error) != 0)
+            return -1;
+        config->replicas = index == 1;
         return 0;
     }
     if (strcmp(key, "law") == 0)
@@ -307,6 +314,8 @@ static int parse_chain(struct fx_config *config, char *rest, struct fx_error *er
     }
     if (chain.length == 0)
         return fail(error, "chain %s: no types", name);
+    chain.functions = chain.length;
+    memcpy(chain.function, chain.type, sizeof(chain.function));
     config->chain[config->chains++] = chain;
     return 0;
 }
@@ -442,16 +451,31 @@ uint8_t fx_rules_match(const struct fx_rules *rules, const struct fx_flow *flow,
 
 bool fx_mapping_allowed(const struct fx_type_config *type, enum fx_mapping_kind mapping)
 {
-    return !type->stateful || type->max_instances == 1 || mapping == FX_RENDEZVOUS;
+    return !type->stateful || type->max_instances <= 1 || mapping == FX_RENDEZVOUS;
 }
 
 /* --- the whole ------------------------------------------------------------------------------ */
+
+/* The instances of type 0 run the functions of all types; the others have none of their own. */
+static void make_replicas(struct fx_config *config)
+{
+    for (uint32_t t = 1; t < config->types; t++) {
+        struct fx_type_config *type = &config->type[t];
+        type->min_instances = type->max_instances = type->initial_instances = 0;
+    }
+    for (uint32_t c = 0; c < config->chains; c++) {
+        config->chain[c].length = 1;
+        config->chain[c].type[0] = 0;
+    }
+}
 
 static int check_whole(struct fx_config *config, struct fx_error *error)
 {
     uint32_t entries = 0, cores = 0;
     if (config->types == 0 || config->chains == 0 || config->ports == 0)
         return fail(error, "at least one type, one chain and one port are needed");
+    if (config->replicas)
+        make_replicas(config);
     for (uint32_t t = 0; t < config->types; t++) {
         entries += config->type[t].max_instances;
         cores += config->type[t].initial_instances * config->type[t].cores;

@@ -8,7 +8,8 @@
  *     port DEVARGS [peer=INDEX]                     net_null0, net_memif0,role=client,... in order
  *     rule CHAIN [port=N] [proto=N] [src=PREFIX] [dst=PREFIX] [sport=A-B] [dport=A-B]
  *
- * (one line each; broken here to fit). README.md lists every key of `set`.
+ * (one line each; broken here to fit). README.md lists every key of `set`. After
+ * `set mode=run_to_completion` instances of the first type run the functions of all types.
  */
 #ifndef FLEXNFV_CONFIG_H
 #define FLEXNFV_CONFIG_H
@@ -33,13 +34,15 @@ struct fx_type_config {
     double queue_threshold;     /* packets; 0: the law's share of the ring */
     double pace_pps;            /* 0: not paced */
     double cost_ns;             /* nominal processing time; 0: unknown */
-    bool stateful;              /* filled by the manager */
+    bool stateful;              /* filled by the manager; of a replica: any of its functions */
 };
 
 struct fx_chain_config {
     char name[FX_NAME_LENGTH];
-    uint32_t length;
+    uint32_t length; /* types whose instances a packet is sent to: with replicas only type 0 */
     uint8_t type[FX_MAX_CHAIN_LENGTH];
+    uint32_t functions; /* types whose functions it passes: all that the statement names */
+    uint8_t function[FX_MAX_CHAIN_LENGTH];
 };
 
 struct fx_port_config {
@@ -79,6 +82,7 @@ struct fx_config {
     double scale;
     uint32_t spares;
     enum fx_entry entry;
+    bool replicas; /* mode=run_to_completion: instances of type 0 run all functions of a chain */
     bool law;
     bool install_flows; /* a flow-table miss installs an entry */
     bool busy_polling;  /* nobody sleeps: for machines with a core for everyone */

@@ -71,6 +71,9 @@ void fx_scaling_tick(uint64_t now);
 /* Every monitor interval: the law decides if no controller does. */
 void fx_scaling_interval(uint64_t now);
 
+/* Whether the type has such a slot: 0, or -1 with the reason. */
+int fx_check_slot(uint32_t type, int slot, struct fx_error *error);
+
 /* The single commands: 0, or -1 with the reason. */
 int fx_launch(uint32_t type, int slot, const char *args, int *taken, struct fx_error *error);
 int fx_block(uint32_t entry, struct fx_error *error);

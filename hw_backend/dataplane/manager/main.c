@@ -364,6 +364,26 @@ static int make_instance(uint32_t entry, uint32_t type, uint32_t slot, struct fx
     return 0;
 }
 
+/* What NFs must know of the configuration. */
+static void share_configuration(void)
+{
+    struct fx_shared *shared = mgr->shared;
+    const struct fx_config *config = &mgr->config;
+    shared->busy_polling = config->busy_polling;
+    shared->replicas = config->replicas;
+    shared->types = config->types;
+    shared->chains = config->chains;
+    for (uint32_t t = 0; t < config->types; t++) {
+        memcpy(shared->type[t].name, config->type[t].name, FX_NAME_LENGTH);
+        memcpy(shared->type[t].function, config->type[t].function, FX_NAME_LENGTH);
+        memcpy(shared->type[t].args, config->type[t].args, FX_ARGS_LENGTH);
+    }
+    for (uint32_t c = 0; c < config->chains; c++) {
+        shared->chain[c].length = config->chain[c].functions;
+        memcpy(shared->chain[c].type, config->chain[c].function, FX_MAX_CHAIN_LENGTH);
+    }
+}
+
 static int make_shared(struct fx_error *error)
 {
     const struct rte_memzone *zone =
@@ -375,12 +395,10 @@ static int make_shared(struct fx_error *error)
     mgr->shared->abi_version = FX_ABI_VERSION;
     mgr->shared->size = sizeof(*mgr->shared);
     mgr->shared->manager_pid = getpid();
-    mgr->shared->busy_polling = mgr->config.busy_polling;
     mgr->shared->tsc_hz = rte_get_tsc_hz();
+    share_configuration();
     for (uint32_t t = 0; t < mgr->config.types; t++) {
         mgr->first[t] = (uint16_t)mgr->entries;
-        memcpy(mgr->shared->type[t].name, mgr->config.type[t].name, FX_NAME_LENGTH);
-        memcpy(mgr->shared->type[t].function, mgr->config.type[t].function, FX_NAME_LENGTH);
         for (uint32_t slot = 0; slot < mgr->config.type[t].max_instances; slot++)
             if (make_instance(mgr->entries++, t, slot, error) != 0)
                 return -1;

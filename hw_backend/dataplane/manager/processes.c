@@ -44,6 +44,21 @@ static void mark_function(char *line, bool *known)
         }
 }
 
+/* A replica keeps the state of all its functions. */
+static int check_states(struct fx_error *error)
+{
+    for (uint32_t t = 0; t < mgr->config.types; t++) {
+        const struct fx_type_config *type = &mgr->config.type[t];
+        struct fx_type_config *process = &mgr->config.type[mgr->config.replicas ? 0 : t];
+        process->stateful |= type->stateful;
+        if (!fx_mapping_allowed(process, process->mapping))
+            return fx_fail(error,
+                           "type %s: %s keeps state per flow: give it mapping=rendezvous or max=1",
+                           process->name, type->function);
+    }
+    return 0;
+}
+
 int fx_processes_check_functions(struct fx_error *error)
 {
     char command[1024], line[512];
@@ -57,17 +72,11 @@ int fx_processes_check_functions(struct fx_error *error)
     while (fgets(line, sizeof(line), list))
         mark_function(line, known);
     pclose(list);
-    for (uint32_t t = 0; t < mgr->config.types; t++) {
-        const struct fx_type_config *type = &mgr->config.type[t];
+    for (uint32_t t = 0; t < mgr->config.types; t++)
         if (!known[t])
             return fx_fail(error, "type %s: there is no NF function '%s' (flexnfv-nf --list)",
-                           type->name, type->function);
-        if (!fx_mapping_allowed(type, type->mapping))
-            return fx_fail(error,
-                           "type %s: %s keeps state per flow: give it mapping=rendezvous or max=1",
-                           type->name, type->function);
-    }
-    return 0;
+                           mgr->config.type[t].name, mgr->config.type[t].function);
+    return check_states(error);
 }
 
 int fx_processes_init(int epoll, struct fx_error *error)

@@ -194,15 +194,27 @@ static void launch(uint32_t entry, const char *args, uint64_t now, struct fx_err
     }
 }
 
+int fx_check_slot(uint32_t type, int slot, struct fx_error *error)
+{
+    const struct fx_type_config *config = &mgr->config.type[type];
+    if (config->max_instances == 0)
+        return fx_fail(error, "%s runs inside the instances of %s, it has none of its own",
+                       config->name, mgr->config.type[0].name);
+    if (slot < 0 || slot >= (int)config->max_instances)
+        return fx_fail(error, "%s has slots 0 to %u, not %d", config->name,
+                       config->max_instances - 1, slot);
+    return 0;
+}
+
 int fx_launch(uint32_t type, int slot, const char *args, int *taken, struct fx_error *error)
 {
     const struct fx_type_config *config = &mgr->config.type[type];
     int chosen = -1;
+    if (fx_check_slot(type, RTE_MAX(slot, 0), error) != 0)
+        return -1;
     for (int s = 0; s < (int)config->max_instances && chosen < 0; s++)
         if ((slot < 0 || s == slot) && mgr->life[entry_of(type, (uint32_t)s)].state == FX_STOPPED)
             chosen = s;
-    if (slot >= (int)config->max_instances)
-        return fx_fail(error, "%s has slots 0 to %u", config->name, config->max_instances - 1);
     if (chosen < 0)
         return fx_fail(error, "%s: no stopped slot to launch in", config->name);
     if (fx_cores_held() + config->cores > mgr->config.core_budget)

@@ -161,9 +161,9 @@ static void draft_chains_and_ports(void)
         const struct fx_chain_config *config = &mgr->config.chain[c];
         struct fx_page_chain *out = &draft.chain[c];
         memcpy(out->name, config->name, sizeof(out->name));
-        out->length = (uint16_t)config->length;
-        for (uint32_t hop = 0; hop < config->length; hop++)
-            out->type[hop] = config->type[hop];
+        out->length = (uint16_t)config->functions;
+        for (uint32_t hop = 0; hop < config->functions; hop++)
+            out->type[hop] = config->function[hop];
         out->delivered = SUM(chain[c].delivered);
         out->shed = SUM(chain[c].shed);
         out->offered = SUM(chain[c].offered);
@@ -353,6 +353,7 @@ int fx_status_init(struct fx_error *error)
     draft.manager_pid = getpid();
     draft.types = (uint16_t)mgr->config.types;
     draft.chains = (uint16_t)mgr->config.chains;
+    draft.replicas = mgr->config.replicas;
     draft.ports = (uint16_t)mgr->config.ports;
     draft.workers = (uint16_t)mgr->workers;
     draft.core_budget = mgr->config.core_budget;

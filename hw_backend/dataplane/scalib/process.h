@@ -10,6 +10,9 @@ const struct flexnfv_nf_ops *flexnfv_find(const char *name);
 /* All functions, NULL behind the last. */
 const struct flexnfv_nf_ops *const *flexnfv_functions(void);
 
+/* Run to completion: the function that runs all functions of a packet's chain. */
+const struct flexnfv_nf_ops *fx_replica(const struct fx_shared *shared);
+
 /* Serves the instance until told to stop; 0, or 1 if init refused. */
 int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index);
 

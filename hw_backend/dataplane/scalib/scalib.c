@@ -325,7 +325,7 @@ int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index)
     me.shared = shared;
     me.nf = (struct flexnfv_nf){
         .info = {mine->type, (uint16_t)index, mine->slot, mine->generation},
-        .ops = flexnfv_find(type->function),
+        .ops = shared->replicas ? fx_replica(shared) : flexnfv_find(type->function),
         .seat = seat,
         .shared = mine,
     };

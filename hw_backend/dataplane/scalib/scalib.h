@@ -10,7 +10,8 @@
  * Packets belong to the manager: an NF may read and write a packet's bytes, and grow or shrink it
  * within its mbuf, but never frees, allocates or keeps one, and leaves mbuf->hash and mbuf->port
  * alone. Every packet of a burst goes on to the next NF of its chain unless flexnfv_drop() marked
- * it.
+ * it. A process may hold several NFs, even several of one function (run to completion): what
+ * belongs to one is in nf->state.
  */
 #ifndef FLEXNFV_SCALIB_H
 #define FLEXNFV_SCALIB_H

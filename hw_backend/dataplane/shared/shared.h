@@ -124,6 +124,13 @@ struct fx_instance {
 struct fx_shared_type {
     char name[FX_NAME_LENGTH];
     char function[FX_NAME_LENGTH];
+    char args[FX_ARGS_LENGTH]; /* as configured; an instance has its own, see there */
+};
+
+/* The NF types whose functions a chain's packets pass. */
+struct fx_shared_chain {
+    uint32_t length;
+    uint8_t type[FX_MAX_CHAIN_LENGTH];
 };
 
 struct fx_shared {
@@ -132,8 +139,11 @@ struct fx_shared {
     uint32_t size; /* of this struct: catches a build whose layout differs */
     int32_t manager_pid;
     uint32_t busy_polling; /* NFs never sleep nor yield */
+    uint32_t replicas;     /* run to completion: an instance runs all functions of a chain */
+    uint32_t types, chains;
     uint64_t tsc_hz;
     struct fx_shared_type type[FX_MAX_TYPES];
+    struct fx_shared_chain chain[FX_MAX_CHAINS];
     /* worker: futex; 1 while it sleeps */
     struct {
         alignas(FX_CACHE_LINE) _Atomic uint32_t sleeping;

@@ -66,6 +66,7 @@ static void refuses_what_makes_no_sense(void)
     refuses(WHOLE "set scale=1e999\n", "scale");
     refuses(WHOLE "set spares=1.5\n", "whole number");
     refuses(WHOLE "set entry=ajar\n", "'ajar' is unknown");
+    refuses(WHOLE "set mode=backpressure\n", "'backpressure' is unknown");
     refuses(WHOLE "set core_budget=1\n", "cannot hold the 2 cores");
     refuses(WHOLE "type a function=x\n", "there already");
     refuses(WHOLE "type x\n", "function is missing");
@@ -86,6 +87,26 @@ static void refuses_what_makes_no_sense(void)
     refuses("type big function=x max=64\ntype big2 function=x max=64\ntype big3 function=x\n"
             "chain c types=big\nport net_null0\n",
             "add up to 136");
+}
+
+static void run_to_completion_leaves_instances_to_the_first_type(void)
+{
+    CHECK(parse(TYPES "type c function=monitor max=64 initial=40\ntype d function=x max=64\n"
+                      "chain one types=a,c\nchain two types=b,a\nport net_null0\n"
+                      "set mode=run_to_completion core_budget=1\n") == 0);
+    CHECK(config.replicas && config.type[0].max_instances == 8);
+    for (uint32_t t = 1; t < config.types; t++)
+        CHECK(config.type[t].max_instances == 0 && config.type[t].initial_instances == 0 &&
+              config.type[t].min_instances == 0);
+    for (uint32_t c = 0; c < config.chains; c++)
+        CHECK(config.chain[c].length == 1 && config.chain[c].type[0] == 0);
+    CHECK(config.chain[0].functions == 2 && config.chain[0].function[0] == 0);
+    CHECK(config.chain[0].function[1] == 2);
+    CHECK(config.chain[1].functions == 2 && config.chain[1].function[0] == 1);
+    CHECK(config.chain[1].function[1] == 0);
+    CHECK(parse(WHOLE "set mode=pipeline\n") == 0 && !config.replicas);
+    CHECK(config.chain[0].length == 2 && config.chain[0].functions == 2);
+    CHECK(config.chain[0].function[1] == 1 && config.type[1].max_instances == 1);
 }
 
 static void any_bytes_are_read_without_a_crash(void)
@@ -125,12 +146,15 @@ static void stateful_types_keep_their_flows(void)
     CHECK(fx_mapping_allowed(&nat, FX_RENDEZVOUS) && !fx_mapping_allowed(&nat, FX_EVEN));
     nat.max_instances = 1;
     CHECK(fx_mapping_allowed(&nat, FX_ALGORITHM1));
+    nat.max_instances = 0;
+    CHECK(fx_mapping_allowed(&nat, FX_EVEN));
 }
 
 int main(void)
 {
     takes_what_the_readme_says();
     refuses_what_makes_no_sense();
+    run_to_completion_leaves_instances_to_the_first_type();
     any_bytes_are_read_without_a_crash();
     rules_match_what_they_say();
     stateful_types_keep_their_flows();
