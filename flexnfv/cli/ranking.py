@@ -11,9 +11,9 @@ from flexnfv.failures import INTERRUPTED
 
 
 def ranking(
-    policies: tuple[str, ...] | None = None,
     *,
     out: Path,
+    policies: tuple[str, ...] | None = None,
     chain: str = "paper",
     traces: tuple[str, ...] | None = None,
     interval: float | None = None,
@@ -30,8 +30,8 @@ def ranking(
     command.
 
     Args:
-        policies: policies as [NAME=]SPEC, see `flexnfv bench`; five heuristics if not given.
         out: directory for records and report/report.html.
+        policies: policies as [NAME=]SPEC, see `flexnfv bench`; five heuristics if not given.
         chain: name of a shipped chain, or the path of a chain file (TOML).
         traces: trace names or paths; three synthetic ones of 32 s if not given.
         interval: the chain's monitor interval, seconds; 0.25 if not given.

@@ -115,7 +115,16 @@ def test_an_interrupted_ranking_keeps_what_it_has_and_is_carried_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    command = ["ranking", "static", "watermark", "--backend", "model", "--out", str(out)]
+    command = [
+        "ranking",
+        "--policies",
+        "static",
+        "watermark",
+        "--backend",
+        "model",
+        "--out",
+        str(out),
+    ]
     command += ["--traces", *SHORT]
     real = flexnfv.evaluation.grid.write_episode
     written: list[Path] = []
@@ -140,8 +149,8 @@ def test_an_interrupted_ranking_keeps_what_it_has_and_is_carried_on(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["static"], "one policy has no rank"),
-        (["static", "watermarc"], "watermark"),
+        (["--policies", "static"], "one policy has no rank"),
+        (["--policies", "static", "watermarc"], "watermark"),
         (["--traces", "nothing.csv"], "nothing.csv"),
         (["--backend", "modell"], "model"),
         (["--repetitions", "0"], "0 repetitions"),
