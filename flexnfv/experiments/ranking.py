@@ -19,7 +19,7 @@ import numpy as np
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result, benchmark
-from flexnfv.evaluation.contestants import contestants
+from flexnfv.evaluation.contestants import check, contestants
 from flexnfv.evaluation.grid import MANIFEST
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.metrics import FIGURES
@@ -146,7 +146,6 @@ def ranking(
         timed = not runner.reproducible
     episodes = sum(len(one.members) for one in named) * repetitions
     seconds = episodes * sum(trace.duration_s for trace in traffic)
-    tell(f"model: {episodes * len(traffic)} episodes")
 
     def run(name: str, folder: str, on: ServiceChain, given: Mapping[str, Any]) -> Result:
         return benchmark(
@@ -164,11 +163,12 @@ def ranking(
             started=started,
         )
 
-    model = run("model", "model", modelled or chain, {})
+    check(named, chain, traffic[0])
     tell(
-        f"{backend}: {episodes * len(traffic)} episodes"
-        + (f", about {seconds / 60:.0f} minutes if none is kept from before" if timed else "")
+        f"{episodes * len(traffic)} episodes on either backend; {backend}"
+        + (f" takes about {seconds / 60:.0f} minutes at most" if timed else " takes seconds")
     )
+    model = run("model", "model", modelled or chain, {})
     other = run(backend, OTHER, chain, options or {})
     findings = [
         compare(number, trace.name, model.on(trace.name), other.on(trace.name), backend)

@@ -4,9 +4,9 @@
 
 A paced chain at an interval of 100 ms carries a steady load that takes several instances. A
 deployment attaches to it, settles, and is killed; the next one is the restart that takes over. One
-row per kill: intervals until the built-in law is in control *and has decided*, packets lost by
-cause from the kill until then, and in as long a time before it. The exit code is 1 if a claim does
-not hold.
+row per kill: intervals until the built-in law is in control, and until it has decided; packets lost
+by cause from the kill until then, and in three intervals before the kill. The exit code is 1 if a
+claim does not hold.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from flexnfv.hw_backend.testbed import Testbed
 INTERVAL_S = 0.1
 SCALE = 1 / 20
 WITHIN = 3.0
-"""Intervals from the kill until the law has decided, at most."""
+"""Intervals from the kill until the law is in control, at most."""
 PATIENCE_S = 60.0
 SETTLED_S = 1.0
 """A deployment is killed when nothing was lost and no instance changed for so long."""
@@ -49,13 +49,15 @@ class Kill:
     """One kill.
 
     Attributes:
-        intervals: from the kill until the law was in control and had decided.
+        intervals: from the kill until the law was in control.
+        decided: the same until it had decided.
         lost: packets by cause from the kill until then; causes without any are left out.
-        lost_before: packets in as long a time before the kill.
+        lost_before: packets in three intervals before the kill.
         instances: of every NF type when it was killed.
     """
 
     intervals: float
+    decided: float
     lost: dict[str, int]
     lost_before: int
     instances: tuple[int, ...]
@@ -145,12 +147,12 @@ def kill(testbed: Testbed, process: subprocess.Popen[bytes]) -> Kill:
     killed_ns = time.monotonic_ns()
     process.wait()
     decided = int(before.header["law_decisions"])
+    taken = wait_for(testbed, "the law", lambda now: control(now) == "law")
     after = wait_for(
-        testbed,
-        "the law",
-        lambda now: control(now) == "law" and int(now.header["law_decisions"]) > decided,
+        testbed, "the law's decision", lambda now: int(now.header["law_decisions"]) > decided
     )
     return Kill(
+        (taken.time_ns - killed_ns) * 1e-9 / INTERVAL_S,
         (after.time_ns - killed_ns) * 1e-9 / INTERVAL_S,
         lost(before, after),
         sum(lost(earlier, before).values()),
@@ -161,15 +163,16 @@ def kill(testbed: Testbed, process: subprocess.Popen[bytes]) -> Kill:
 def claims(kills: list[Kill], restarts: int, wanted: int) -> tuple[Claim, ...]:
     """What must hold of that many kills."""
     slowest = max(one.intervals for one in kills)
+    decided = max(one.decided for one in kills)
     packets = sum(sum(one.lost.values()) for one in kills)
     return (
         Claim(
-            "the law is in control and has decided",
-            f"after {slowest:.2f} intervals at most",
+            "the chain is on the built-in law",
+            f"after {slowest:.2f} intervals at most, its first decision after {decided:.2f}",
             f"within {WITHIN:g} in each of {wanted} kills",
             slowest <= WITHIN and len(kills) == wanted,
         ),
-        Claim("packets lost from the kill until then", f"{packets}", "0", packets == 0),
+        Claim("packets lost from the kill until it has decided", f"{packets}", "0", packets == 0),
         Claim(
             "a restart takes over again",
             f"{restarts} times",
@@ -199,14 +202,18 @@ def run(chain: Path, policy: str, rate_pps: float, count: int, folder: Path) -> 
         with generator:
             generator.begin()
             print(f"placement: {testbed.placement}")
-            print("kill  instances  intervals  lost before  lost since, by cause", flush=True)
+            print(
+                "kill  instances  law after  decided after  lost before  lost since, by cause",
+                flush=True,
+            )
             process = deployed(testbed, chain, policy, folder / "0")
             try:
                 for number in range(1, count + 1):
                     kills.append(one := kill(testbed, process))
                     print(
                         f"{number:4}  {'/'.join(map(str, one.instances)):>9}  "
-                        f"{one.intervals:9.2f}  {one.lost_before:11}  {one.lost or 'none'}",
+                        f"{one.intervals:9.2f}  {one.decided:13.2f}  {one.lost_before:11}  "
+                        f"{one.lost or 'none'}",
                         flush=True,
                     )
                     process = deployed(testbed, chain, policy, folder / str(number))
