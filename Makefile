@@ -6,7 +6,7 @@
 #   make lint            the parts of `make test` that run nothing
 #   make dataplane       build the DPDK dataplane
 #   make bench           the benchmark programs
-#   make reproduce       the paper's table and figures, on the model and on DPDK, and all live claims
+#   make reproduce       the paper's table and figures on the model and on DPDK, and what must hold live
 #   make soak            the dataplane's long tests
 #   make clean           remove what was built (never .venv, never runs/)
 #
