@@ -6,7 +6,7 @@
 #   make lint            the parts of `make test` that run nothing
 #   make dataplane       build the DPDK dataplane
 #   make bench           the benchmark programs
-#   make reproduce       the paper's table and figures, on the model and on DPDK
+#   make reproduce       the paper's table and figures on the model and on DPDK, and what must hold live
 #   make soak            the dataplane's long tests
 #   make clean           remove what was built (never .venv, never runs/)
 #
@@ -52,7 +52,7 @@ bench: $(READY)
 # On the model alone, after one line that says why, where the dataplane cannot be built or run.
 reproduce: $(READY)
 	@{ .ci/setup-dataplane && .ci/build-dataplane; } || [ -z "$$FLEXNFV_REQUIRE_DPDK" ]
-	$(BIN)/flexnfv reproduce all $(ARGS)
+	@.ci/reproduce $(ARGS)
 
 soak: dataplane
 	$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)

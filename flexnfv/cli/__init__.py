@@ -57,6 +57,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("dataplane", "build, start, watch, stop the DPDK dataplane", "flexnfv.cli.dataplane"),
     Command("doctor", "what this machine lacks for the dataplane", "flexnfv.cli.doctor"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
+    Command("ranking", "the order of policies, model against live", "flexnfv.cli.ranking"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),
     Command("traces", "list, show and import traffic traces", "flexnfv.cli.traces"),
 )

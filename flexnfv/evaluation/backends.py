@@ -38,13 +38,13 @@ class BackendKind:
     """A backend by its name.
 
     Attributes:
-        one: makes a backend for single episodes.
+        one: makes a backend for single episodes; takes the backend's options as well.
         batch: makes a backend for a number of episodes at once, where there is one.
         parallel: whether several may run at a time.
     """
 
     name: str
-    one: Callable[[ServiceChain], Backend]
+    one: Callable[..., Backend]
     batch: Callable[[ServiceChain, int], BatchBackend] | None = None
     parallel: bool = True
 

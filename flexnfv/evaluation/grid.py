@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,7 @@ class Grid:
         seeds: evaluation seeds, of backend and policy alike.
         baseline: name of the contestant that the others are compared to.
         backend: name of a backend.
+        options: handed to it, such as `scale`; the model has none.
     """
 
     chain: ServiceChain
@@ -74,6 +75,7 @@ class Grid:
     seeds: tuple[int, ...]
     baseline: str
     backend: str = "model"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def specs(self) -> tuple[str, ...]:
@@ -135,6 +137,7 @@ class Grid:
                 for trace in self.traces
             ],
             "seeds": list(self.seeds),
+            **({"options": dict(self.options)} if self.options else {}),
         }
 
     def file(self, cell: Cell) -> Path:
@@ -272,7 +275,7 @@ class Runner:
             batch = self._batches[len(traces)]
             return run_batch(policy, batch, chain, traces, task.seed, tick)
         if self._one is None:
-            self._one = self._kind.one(chain)
+            self._one = self._kind.one(chain, **self.grid.options)
         return [run_episode(policy, self._one, trace, task.seed, tick) for trace in traces]
 
     def __enter__(self) -> Runner:

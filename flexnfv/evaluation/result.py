@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,11 @@ class Result:
         self.out = out
         self._measured = measured
         self._scratch = scratch
+
+    def on(self, trace: str) -> Result:
+        """The same grid as if it had had this trace alone: its records, its own intervals."""
+        (only,) = (one for one in self.grid.traces if one.name == trace)
+        return Result(replace(self.grid, traces=(only,)), self.out, self._measured, self._scratch)
 
     # --- the figures -----------------------------------------------------------------------
 

@@ -113,6 +113,7 @@ def test_ten_minutes_at_ten_decisions_a_second_miss_none() -> None:
             reading = backend.step(rng.integers(1, 4, 3))
             offered += float(reading.offered_pps * reading.interval_s)
         assert backend.late == 0
+        assert np.percentile(backend.lag_s, 99) <= 0.002
         assert offered == pytest.approx(rates.sum(), rel=0.01)
     finally:
         backend.close()
