@@ -31,9 +31,22 @@ def intervals(trace: Trace, chain: ServiceChain) -> int:
 
 
 def run_episode(
-    policy: Policy, backend: Backend, trace: Trace, seed: int, tick: Tick | None = None
+    policy: Policy,
+    backend: Backend,
+    trace: Trace,
+    seed: int,
+    tick: Tick | None = None,
+    judged: ServiceChain | None = None,
 ) -> Episode:
     """Every interval of a trace, the first with the chain's initial instances.
+
+    Args:
+        policy: decides.
+        backend: is decided for.
+        trace: the traffic.
+        seed: of policy and backend.
+        tick: told of every interval.
+        judged: the chain that the policy takes its thresholds from, the backend's own if None.
 
     Raises:
         InputError: what the backend refuses.
@@ -42,7 +55,7 @@ def run_episode(
     chain = backend.chain
     length = intervals(trace, chain)
     recorder = Recorder(chain)
-    start(policy, chain, trace, seed)
+    start(policy, judged or chain, trace, seed)
     reading = backend.reset(trace, seed)
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):

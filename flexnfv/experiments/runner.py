@@ -102,9 +102,16 @@ class Runner:
         """One episode per seed."""
         return [self.episode(chain, policy, trace, seed) for seed in self.seeds]
 
-    def run(self, chain: ServiceChain, policy: Policy, trace: Trace, seed: int) -> Episode:
-        """The records of a policy object, which are not kept."""
-        return run_episode(policy, self.backend(chain), trace, seed)
+    def run(
+        self,
+        chain: ServiceChain,
+        policy: Policy,
+        trace: Trace,
+        seed: int,
+        judged: ServiceChain | None = None,
+    ) -> Episode:
+        """The records of a policy object, which are not kept; `judged` as in `run_episode`."""
+        return run_episode(policy, self.backend(chain), trace, seed, judged=judged)
 
     def enough(self, right: Iterable[bool]) -> bool:
         """Whether a claim that is right in these runs holds.

@@ -201,7 +201,7 @@ def test_at_a_scale_rings_are_the_dataplanes_and_fill_as_slowly() -> None:
     rate = np.full((2, 3), 1.05 * float(full.capacity_pps[0]))
     for plain in (False, True):
         model = BatchModel(scaled, 2, plain=plain)
-        model = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own bytes
+        model = pickle.loads(pickle.dumps(model))
         gone, offered = 0.0, 0.0
         reading = model.reset_envs([0, 1], rate, [1, 2])
         for _ in range(2):
