@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, check_targets
+from flexnfv.backend import Description, Timing, check_targets, parse_scale
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
-from flexnfv.hw_backend.abi import Records, Snapshot
+from flexnfv.hw_backend.abi import LIMITS, Records, Snapshot
 from flexnfv.hw_backend.client import Client, Refused
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Watch, reading_between
@@ -55,10 +55,11 @@ class LiveBackend:
 
     Args:
         chain: the chain; its interval is 50 ms or longer.
-        scale: packet rates on the dataplane relative to the chain's own.
+        scale: packet rates on the dataplane relative to the chain's own, also as text ("1/20").
         pacing: limit each instance to `loss_free_pps` x `scale` (see `ManagerOptions`). Without it
             instances are as fast as this machine makes them, and the scale must be 1.
-        ports: see `flexnfv.hw_backend.config.configuration`. A trace needs the port `memif`.
+        ports: see `flexnfv.hw_backend.config.configuration`; one may be given as it is. A trace
+            needs the port `memif`.
         spares: parked NF processes, so that a launch is a wake-up.
         law: whether the manager's built-in law takes over while nobody steps for 2 intervals.
         max_pps: highest rate on the dataplane; a faster trace is refused.
@@ -79,15 +80,15 @@ class LiveBackend:
         self,
         chain: ServiceChain,
         *,
-        scale: float = 1 / 20,
+        scale: float | str = 1 / 20,
         pacing: bool = True,
-        ports: Sequence[str] = ("memif",),
+        ports: Sequence[str] | str = ("memif",),
         spares: int = 0,
         law: bool = False,
         max_pps: float = CARRIED_PPS,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         placement: Placement | None = None,
-        attach: Path | None = None,
+        attach: Path | str | None = None,
     ) -> None:
         if chain.interval_s < SHORTEST_INTERVAL_S * (1 - 1e-9):
             raise InputError(
@@ -95,6 +96,8 @@ class LiveBackend:
                 where=f"chain {chain.name!r}",
                 fix=f"use {SHORTEST_INTERVAL_S:g} s or more",
             )
+        scale = parse_scale(scale)
+        _check_options(pacing=pacing, law=law, spares=spares, max_pps=max_pps)
         if not pacing and scale != 1 and attach is None:
             raise InputError(
                 f"scale is {scale:g} without pacing",
@@ -104,8 +107,9 @@ class LiveBackend:
         self.chain = chain
         self.late = 0
         self.lag_s: list[float] = []
-        self._attach = attach
-        self._ports = tuple(ports)
+        self._off_rate = 0
+        self._attach = None if attach is None else Path(attach)
+        self._ports = (ports,) if isinstance(ports, str) else tuple(ports)
         self._options = ManagerOptions(
             scale=scale,
             pacing=pacing,
@@ -114,7 +118,7 @@ class LiveBackend:
             status_s=min(0.1, chain.interval_s / 5),
         )
         self._max_pps = max_pps
-        self._folder = folder
+        self._folder = None if folder is None else Path(folder)
         self._placement = placement
         self._testbed: Testbed | None = None
         self._client: Client | None = None
@@ -123,11 +127,12 @@ class LiveBackend:
         self._done = 0
         self._start_ns = 0
         self._before: Snapshot | None = None
-        if attach is not None:
-            self._client = self._attached(attach)
+        if self._attach is not None:
+            self._client = self._attached(self._attach)
             header = self._client.read().header
             scale, pacing = float(header["scale"]), bool(header["type"]["pace_pps"].any())
         self._scale = scale
+        self._free_scale = pacing and attach is None
         self.description = Description(
             "dpdk",
             scale=scale,
@@ -156,6 +161,7 @@ class LiveBackend:
             client.heartbeat()
             self.late, self._done = 0, 0
             self.lag_s = []
+            self._off_rate = 0
             self._intervals = (
                 None
                 if trace is None
@@ -199,10 +205,19 @@ class LiveBackend:
 
     @property
     def off_rate(self) -> int:
-        """Seconds of this episode in which the generator's rate was off by more than 1 %."""
-        if self._generator is None:
-            return 0
-        return sum(not period.on_rate for period in self._generator.periods)
+        """Seconds of this episode in which the generator's rate was off by more than 1 %.
+
+        Stays as it was after `close`, until the next reset.
+        """
+        if self._generator is not None:
+            self._off_rate = sum(not period.on_rate for period in self._generator.periods)
+        return self._off_rate
+
+    @property
+    def timing(self) -> Timing:
+        """How punctual the episode was so far."""
+        lag_s = float(np.percentile(self.lag_s, 99)) if self.lag_s else 0.0
+        return Timing(int(self.late), lag_s, self.off_rate)
 
     def close(self) -> None:
         """End what was started; an attached manager runs on. May be called twice."""
@@ -348,7 +363,12 @@ class LiveBackend:
                 f"its peak is {peak_pps:,.0f} packets/s at scale {self._scale:g}, and this "
                 f"dataplane carries {self._max_pps:,.0f}",
                 where=f"trace {trace.name!r}",
-                fix=f"the highest possible scale is {self._max_pps / trace.peak_pps:.3g}",
+                fix=(
+                    f"the highest possible scale is {_rounded_down(self._max_pps / trace.peak_pps)}"
+                    if self._free_scale
+                    else "scale the trace to a peak of "
+                    f"{_rounded_down(self._max_pps / self._scale)} packets/s or less (?peak=...)"
+                ),
             )
 
     def _start_generator(self, trace: Trace) -> Pktgen:
@@ -384,8 +404,41 @@ class LiveBackend:
         if self._generator is not None:
             with suppress(BackendError, InputError):
                 self._generator.stop()  # takes in what is still under way
+            self._off_rate = self.off_rate
             self._generator.close()
             self._generator = None
+
+
+def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> None:
+    """Options may come from a command line, as whatever their text looks like.
+
+    Raises:
+        InputError: one of another kind, or out of range.
+    """
+    most = LIMITS["FX_MAX_ENTRIES"]
+    for name, value, right, what in (
+        ("pacing", pacing, isinstance(pacing, bool), "true or false"),
+        ("law", law, isinstance(law, bool), "true or false"),
+        ("spares", spares, _is_number(spares, int) and 0 <= spares <= most, f"0 to {most}"),
+        (
+            "max_pps",
+            max_pps,
+            _is_number(max_pps, int, float) and 0 < max_pps < math.inf,
+            "a rate above 0, packets/s",
+        ),
+    ):
+        if not right:
+            raise InputError(f"{name} is {value!r}", where="backend 'dpdk'", fix=f"give {what}")
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _rounded_down(value: float) -> str:
+    """Three digits of a positive number, never above it: what is advised must be accepted."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}"
 
 
 def _orders(nf_type: int, initial: int, states: Records) -> Iterator[tuple[str, int, int]]:

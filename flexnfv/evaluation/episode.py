@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, timing_of
 from flexnfv.chain import ServiceChain
 from flexnfv.evaluation.backends import BatchBackend
 from flexnfv.evaluation.contestants import start
@@ -68,7 +68,7 @@ def run_episode(
         recorder.add(reading, targets, decision_s)
         if tick is not None:
             tick(1)
-    return recorder.episode(_facts(backend, trace, seed))
+    return recorder.episode(_facts(backend, trace, seed), trace)
 
 
 def run_batch(
@@ -102,13 +102,15 @@ def run_batch(
         recorder.add(reading, targets, decision_s)
         if tick is not None:
             tick(len(traces))
-    return recorder.episodes([_facts(backend, trace, seed) for trace in traces])
+    return recorder.episodes([_facts(backend, trace, seed) for trace in traces], traces)
 
 
 def _facts(backend: Backend | BatchBackend, trace: Trace, seed: int) -> Mapping[str, Any]:
+    timing = timing_of(backend)
     return {
         "trace": trace.name,
         "seed": seed,
         "backend": asdict(backend.description),
         "numpy": np.__version__,
+        **({} if timing is None else {"timing": asdict(timing)}),
     }

@@ -75,7 +75,8 @@ def write(
     """Write every file into a directory that the caller makes, each whole or not at all.
 
     Args:
-        directory: exists, and may hold what was written of the same run before; gets report.html, result.json and BACKEND/NAME.csv and .png.
+        directory: exists, and may hold what was written of the same run before; gets
+            report.html, result.json and BACKEND/NAME.csv and .png.
         title: heading of the page.
         findings: by backend.
         facts: what was run, where and with what, for page and JSON.

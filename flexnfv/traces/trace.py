@@ -172,6 +172,14 @@ class Trace:
         # The difference of two large sums may fall below 0 by a rounding error.
         return np.asarray(np.maximum(np.diff(sent) / np.diff(edges), 0.0), dtype=np.float64)
 
+    def mean_between(self, start_s: npt.ArrayLike, end_s: npt.ArrayLike) -> FloatArray:
+        """float64: mean rate from `start_s` to a later `end_s`, packets/s; 0 beyond the trace."""
+        edges = np.append(self.times_s, self.duration_s)
+        sent = np.append(0.0, np.cumsum(self.rate_pps) * self.step_s)
+        start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+        packets = np.interp(end, edges, sent) - np.interp(start, edges, sent)
+        return np.asarray(packets / (end - start))
+
     def resample(self, step_s: float) -> Trace:
         """The same traffic in steps of `step_s`; see `rates` for what is kept.
 
