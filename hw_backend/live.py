@@ -126,6 +126,7 @@ class LiveBackend:
         self._intervals: int | None = None
         self._done = 0
         self._start_ns = 0
+        self._first: Snapshot | None = None
         self._before: Snapshot | None = None
         if self._attach is not None:
             self._client = self._attached(self._attach)
@@ -167,7 +168,7 @@ class LiveBackend:
                 if trace is None
                 else math.floor(trace.duration_s / self.chain.interval_s * (1 + 1e-9))
             )
-            self._before = client.snapshot()
+            self._first = self._before = client.snapshot()
             self._start_ns = self._before.time_ns
             if generator is not None:
                 generator.begin()
@@ -218,6 +219,25 @@ class LiveBackend:
         """How punctual the episode was so far."""
         lag_s = float(np.percentile(self.lag_s, 99)) if self.lag_s else 0.0
         return Timing(int(self.late), lag_s, self.off_rate)
+
+    @property
+    def inside_ns(self) -> npt.NDArray[np.float64]:
+        """Time inside the NFs' `process()` per packet, over the episode so far, ns, [T].
+
+        It is measured also where readings hold what a paced instance declares; NaN where nothing
+        was processed.
+        """
+        if self._first is None or self._before is None:
+            return np.full(self.chain.types, np.nan)
+        was, now = self._first.instances, self._before.instances
+
+        def per_type(name: str) -> npt.NDArray[np.float64]:
+            # An instance that was started anew counts from 0.
+            grown = np.maximum(now[name].astype(np.float64) - was[name], 0.0)
+            return np.bincount(now["type"], grown, self.chain.types)
+
+        busy, served = per_type("busy_ns"), per_type("served")
+        return np.divide(busy, served, out=np.full(self.chain.types, np.nan), where=served > 0)
 
     def close(self) -> None:
         """End what was started; an attached manager runs on. May be called twice."""
