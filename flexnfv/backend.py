@@ -27,6 +27,8 @@ class Description:
         pacing: how instances are slowed down, "none" if they are not.
         machine: processor and kernel, or the calibration's machine for the model.
         deterministic: whether the same trace and seed give the same readings.
+        traffic: what a live chain was last sent: a capture's packets, or rates with synthetic
+            flows.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Description:
     pacing: str = "none"
     machine: str = ""
     deterministic: bool = False
+    traffic: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
+from flexnfv.traces.pcap import plain
+from flexnfv.traces.trace import Capture
 
 CARRIED_PPS = 800_000.0
 """Packets/s that paced instances carry end to end without loss on two cores, measured."""
@@ -38,6 +41,9 @@ MOST_WANTED = 1_000_000
 _SETTLE_S = 20.0
 _POLL_S = 0.002
 _POST_MORTEM_S = 1.0
+_SHORTEST_FRAME = 64
+_LONGEST_FRAME = 1518
+_SAME_RATE = 1e-6
 _BACKLOG_MS = 1000.0
 """The generator sends late what a stalled machine held up for less than this."""
 
@@ -123,6 +129,7 @@ class LiveBackend:
         self._testbed: Testbed | None = None
         self._client: Client | None = None
         self._generator: Pktgen | None = None
+        self._held = ExitStack()  # what the generator reads
         self._intervals: int | None = None
         self._done = 0
         self._start_ns = 0
@@ -401,24 +408,49 @@ class LiveBackend:
                 fix="use the port 'memif', or no trace for the traffic that comes",
             )
         flows = self.chain.flows
-        samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
         placement = (
             self._testbed.placement if self._testbed else place(sorted(os.sched_getaffinity(0)))
         )
-        self._generator = Pktgen(
-            PktgenOptions(
-                port=memif_client(socket),
-                trace=samples,
-                rate_scale=self._scale,
-                flows=FlowSet(flows.count, flows.zipf, flows.seed),
-                packet_bytes=max(64, self.chain.packet_bytes),
-                control=True,
-                backlog_ms=_BACKLOG_MS,
-                cpus=placement.generator,
-            )
+        options = PktgenOptions(
+            port=memif_client(socket),
+            flows=FlowSet(flows.count, flows.zipf, flows.seed),
+            packet_bytes=self._frame_bytes(trace),
+            control=True,
+            backlog_ms=_BACKLOG_MS,
+            cpus=placement.generator,
         )
+        capture = trace.capture
+        if capture is not None and self._replays(capture):
+            packets = self._held.enter_context(plain(capture.path))
+            options = replace(
+                options,
+                capture=packets,
+                time_scale=capture.compress,
+                duration_s=trace.duration_s,
+            )
+            traffic = f"the packets of {capture.path.name}, byte for byte"
+        else:
+            samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
+            options = replace(options, trace=samples, rate_scale=self._scale)
+            traffic = f"rates with synthetic flows, {options.packet_bytes} bytes a packet"
+            if capture is not None:
+                traffic += (
+                    f"; the packets of {capture.path.name} are replayed only at their recorded "
+                    f"rate, with ?scale={capture.compress / self._scale:g} here"
+                )
+        self.description = replace(self.description, traffic=traffic)
+        self._generator = Pktgen(options)
         self._generator.start()
         return self._generator
+
+    def _replays(self, capture: Capture) -> bool:
+        """Whether a capture's own packets have the trace's rates: they are sent as recorded."""
+        return abs(capture.rate * self._scale / capture.compress - 1) < _SAME_RATE
+
+    def _frame_bytes(self, trace: Trace) -> int:
+        """The trace's mean frame, where it is known, within what Ethernet and the pool allow."""
+        known = self.chain.packet_bytes if trace.packet_bytes is None else trace.packet_bytes
+        return min(max(_SHORTEST_FRAME, round(known)), max(_LONGEST_FRAME, self.chain.packet_bytes))
 
     def _end_generator(self) -> None:
         if self._generator is not None:
@@ -427,6 +459,7 @@ class LiveBackend:
             self._off_rate = self.off_rate
             self._generator.close()
             self._generator = None
+        self._held.close()
 
 
 def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import time
@@ -11,6 +12,9 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 import flexnfv.envs  # noqa: F401 - registers the environment
 from flexnfv.chain import ServiceChain, load_chain
@@ -19,7 +23,8 @@ from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.hw_backend.pktgen import Period
 from flexnfv.hw_backend.testbed import Testbed, alive
-from flexnfv.traces import Trace
+from flexnfv.traces import Trace, load_trace
+from tests.dataplane.pcap_files import write_pcap
 
 pytestmark = pytest.mark.dataplane
 
@@ -135,6 +140,37 @@ def test_a_death_ends_the_episode_and_the_next_one_starts_anew(make: Make, whom:
     backend.reset(steady())
     assert carries(backend)
     assert manager_pid(backend) != pid
+
+
+def test_a_capture_is_replayed_with_its_own_packets(make: Make, tmp_path: Path) -> None:
+    frames = [
+        bytes(Ether() / IP(src=f"10.0.0.{n % 3}", dst="10.1.0.1") / UDP(sport=7) / Raw(bytes(158)))
+        for n in range(4000)
+    ]
+    path = write_pcap(tmp_path / "three.pcap", frames, step_ns=1_000_000)
+    packed = tmp_path / "three.pcap.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    backend = make()
+
+    def sent_bytes(spec: str) -> float:
+        """Bytes a packet, of what was sent on a trace."""
+        backend.reset(load_trace(f"{packed}?{spec}"))
+        generator = backend._generator
+        assert generator is not None
+        for _ in range(30):
+            backend.step(ONE)
+            if backend.remaining == 0 or generator.periods:
+                break
+        return sum(p.sent_bytes for p in generator.periods) / sum(p.sent for p in generator.periods)
+
+    # At 1/20, 20 times the recorded rate is the recorded one.
+    assert sent_bytes("scale=20&step=0.1") == len(frames[0]) == 200
+    assert "byte for byte" in backend.description.traffic
+    assert sent_bytes("scale=40&compress=2&step=0.1") == 200
+    assert "byte for byte" in backend.description.traffic
+    assert sent_bytes("scale=10&step=0.1") == 200  # the mean size, without FCS
+    assert "synthetic flows" in backend.description.traffic
+    assert "?scale=20 here" in backend.description.traffic
 
 
 def test_a_generator_that_hangs_is_a_death_and_no_silence(make: Make) -> None:

@@ -78,7 +78,7 @@ def test_a_reading_may_be_reused_by_the_backend_after_it_was_kept() -> None:
     for value in (1.0, 2.0):
         reading.offered_pps[...] = value
         recorder.add(reading, np.ones(1, np.int64), 0.0)
-    assert recorder.episode({}).chain["offered_pps"].tolist() == [1.0, 2.0]
+    assert recorder.episode({}, None).chain["offered_pps"].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 but no more", b"x" * 4096])
