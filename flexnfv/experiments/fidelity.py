@@ -324,7 +324,20 @@ def compare(
             f"Drop rates: {drop_rate(other):.4%} on {backend}, {drop_rate(closed):.4%} on the "
             "model in its own closed loop"
             + ("." if replayed is None else f", {drop_rate(replayed):.4%} with targets replayed."),
+            *_punctuality(other),
         ),
+    )
+
+
+def _punctuality(episode: Episode) -> tuple[str, ...]:
+    """What a live chain's clock and generator kept; nothing of a backend without a clock."""
+    timing = episode.facts.get("timing")
+    if timing is None:
+        return ()
+    return (
+        f"{timing['late']} intervals were late, 99 % of readings were taken within "
+        f"{timing['lag_p99_s'] * 1e3:.2g} ms, and {int(episode.chain['off_rate'].sum())} of "
+        f"{len(episode)} were offered another rate than wanted.",
     )
 
 

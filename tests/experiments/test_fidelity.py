@@ -85,13 +85,16 @@ def late(found: Episode, first: int, last: int) -> Episode:
 def test_a_late_reading_is_compared_over_all_the_seconds_that_it_covers() -> None:
     ours = episode(load_chain("paper"), "watermark")
     theirs = late(ours, 20, 59)
+    theirs = replace(theirs, facts={"timing": {"late": 39, "lag_p99_s": 0.0004, "off_rate": 0}})
     (near, _) = replay_claims(ours, theirs)
     assert near.measured == "in 100.0% of 120 seconds, 120 of them compared"
     theirs.chain["delivered_pps"][20] *= 1.1  # one reading, a third of the run
     (near, _) = replay_claims(ours, theirs)
     assert near.measured.startswith("in 66.7% of 120 seconds")
     assert not near.holds
-    rows = compare("watermark", "live", theirs, ours, ours).rows
+    found = compare("watermark", "live", theirs, ours, ours)
+    assert "39 intervals were late, 99 % of readings were taken within 0.4 ms" in found.notes[1]
+    rows = found.rows
     assert [row["seconds"] for row in rows[19:22]] == [1, 40, 1]
     assert [row["second"] for row in rows[19:22]] == [19, 20, 60]
     assert rows[20]["the model: queue"] == float(ours.types["queue"][59].sum())
