@@ -23,6 +23,7 @@ from flexnfv.experiments.calibrate import (
     toml,
 )
 from flexnfv.experiments.measure import (
+    FACTORS,
     Overload,
     fit_overload,
     half_width,
@@ -222,7 +223,7 @@ def test_a_declared_processing_time_is_called_so_beside_what_was_measured() -> N
             inside_ns=np.array([11.0, 13.0, 12.0]),
             declared=declared,
             loss_free_pps=np.array([4.4e6, 4.4e6]),
-            overload=Overload(np.array([1.05, 2.0]), np.array([1.0, 1.0])),
+            overload=Overload(np.array(FACTORS), np.ones(len(FACTORS))),
             served=np.ones(4),
             ring=0.0,
             latencies=[],
