@@ -241,10 +241,11 @@ class LiveBackend:
         def per_type(name: str) -> npt.NDArray[np.float64]:
             # An instance that was started anew counts from 0.
             grown = np.maximum(now[name].astype(np.float64) - was[name], 0.0)
-            return np.bincount(now["type"], grown, self.chain.types)
+            return np.bincount(now["type"], grown, self.chain.types).astype(np.float64)
 
         busy, served = per_type("busy_ns"), per_type("served")
-        return np.divide(busy, served, out=np.full(self.chain.types, np.nan), where=served > 0)
+        unknown = np.full(self.chain.types, np.nan)
+        return np.asarray(np.divide(busy, served, out=unknown, where=served > 0), np.float64)
 
     def close(self) -> None:
         """End what was started; an attached manager runs on. May be called twice."""
