@@ -5,10 +5,22 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, timing_of
 from flexnfv.errors import BackendError
 from flexnfv.reading import FloatArray, IntArray, Reading
 from flexnfv.traces import Trace
+
+
+def death(backend: Backend, reading: Reading) -> str:
+    """Why a reading ends an episode on a live chain: an instance died; "" if none did.
+
+    What follows a fault of the machine is not the chain's dynamics. The model's deaths are: they
+    come by a rate that somebody asked for.
+    """
+    if timing_of(backend) is None or not reading.deaths.any():
+        return ""
+    types = np.flatnonzero(reading.deaths.reshape(-1, backend.chain.types).any(axis=0))
+    return f"an instance of {', '.join(backend.chain.nf_names[t] for t in types)} died"
 
 
 class BackendEngine:
@@ -43,6 +55,7 @@ class BackendEngine:
             return self._reading
         try:
             self._reading = Reading.stack([self.backend.step(targets[0])])
+            self.died = death(self.backend, self._reading)
         except BackendError as error:
             self.died = str(error)
         return self._reading

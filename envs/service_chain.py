@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, timing_of
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
+from flexnfv.envs.engine import death
 from flexnfv.envs.task import Task, TraceSource
 from flexnfv.errors import BackendError, InputError
 from flexnfv.observation import ObservationEncoder
@@ -32,8 +33,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     | action | per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8; with `action_mode="targets"` the number of instances less one | [T] int64 |
     | reward | minus cores, parked cores at their weight, and preference x lost share of the mean traffic, summed over the types | float |
     | terminated | never: scaling has no end | bool |
-    | truncated | the trace segment is over, or the backend died (`info["reason"]`); the next reset starts it anew | bool |
-    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `preference`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores` | dict |
+    | truncated | the trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`); the next reset starts it anew | bool |
+    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `preference`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
 
     Args:
         chain: a shipped name, a path, or a `ServiceChain`.
@@ -156,6 +157,9 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         ended = remaining is not None and remaining <= 0
         if ended:
             info["reason"] = "end of trace"
+        if died := death(self.backend, reading):
+            ended = True
+            info["reason"] = died
         return self._observe(reading), float(value.sum()), False, ended, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
@@ -189,7 +193,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
 
     def _info(self, reading: Reading) -> dict[str, Any]:
         chain = self.task.chain
-        return {
+        timing = timing_of(self.backend)
+        return ({} if timing is None else {"timing": timing}) | {
             "action_mask": np.array(self.task.mask(reading)),
             "reading": reading.copy(),
             "trace": self._trace.name if self._trace is not None else "",

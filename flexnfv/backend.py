@@ -9,8 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
+
+MAX_SCALE = 1000
+"""Highest scale that a dataplane takes."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Description:
         pacing: how instances are slowed down, "none" if they are not.
         machine: processor and kernel, or the calibration's machine for the model.
         deterministic: whether the same trace and seed give the same readings.
+        traffic: what a live chain was last sent: a capture's packets, or rates with synthetic
+            flows.
     """
 
     name: str
@@ -30,6 +36,28 @@ class Description:
     pacing: str = "none"
     machine: str = ""
     deterministic: bool = False
+    traffic: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How punctual an episode on a live backend was so far; the attribute `timing` of such a one.
+
+    Attributes:
+        late: intervals whose edge had passed before their step came.
+        lag_p99_s: how long after their edges readings were taken, 99th percentile, seconds.
+        off_rate: seconds in which the generator's rate was off by more than 1 %.
+    """
+
+    late: int
+    lag_p99_s: float
+    off_rate: int
+
+
+def timing_of(backend: object) -> Timing | None:
+    """The timing of a backend that tells it, as those do that run on a clock."""
+    timing = getattr(backend, "timing", None)
+    return timing if isinstance(timing, Timing) else None
 
 
 @runtime_checkable
@@ -71,6 +99,26 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free what the backend holds; may be called twice."""
         ...
+
+
+def parse_scale(value: str | float) -> float:
+    """A scale from a number or its text, which may be a fraction such as 1/20.
+
+    Raises:
+        InputError: it is neither, or outside 0 .. 1000.
+    """
+    try:
+        above, mark, below = str(value).partition("/")
+        scale = float(above) / float(below) if mark else float(above)
+    except (ValueError, ZeroDivisionError):
+        scale = 0.0
+    if isinstance(value, bool) or not 0 < scale <= MAX_SCALE:
+        raise InputError(
+            f"{value!r} is no scale",
+            where="scale",
+            fix=f"give a number above 0, {MAX_SCALE} at most, or a fraction such as 1/20",
+        )
+    return scale
 
 
 def check_targets(targets: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

@@ -84,7 +84,8 @@ class Calibration(_Model):
         launch_s: launch of a new instance, command to first packet, seconds.
         rerun_s: rerun of a blocked instance, seconds.
         launch_spread, rerun_spread: relative half-width of each latency's variation, 0..1.
-        scale: rates of this machine relative to the paper's (1/20 for a paced machine).
+        scale: packet rates of the dataplane that was measured, relative to the chain's own (1/20
+            for a paced machine); the figures here are in the chain's own rates.
         nf: one entry per NF function.
     """
 
@@ -412,6 +413,15 @@ class ServiceChain(_Model):
     def ring_slots(self) -> IntArray:
         """Packets that a receive ring holds (its size less one), [T]."""
         return self._ints(nf.ring_size - 1 for nf in self.nf)
+
+    @cached_property
+    def ring_packets(self) -> FloatArray:
+        """The chain's own packets that a receive ring takes up, [T].
+
+        A dataplane that runs at a scale keeps its rings: each of their packets stands for
+        1 / scale of the chain's own, so that at 1/20 a ring fills twenty times as slowly.
+        """
+        return self._floats(slots / self._measured.scale for slots in self.ring_slots)
 
     @cached_property
     def min_instances(self) -> IntArray:

@@ -31,8 +31,10 @@ def _spec(dtype: type[np.generic], dims: str, unit: str, doc: str) -> dict[str, 
 class Reading:
     """One monitor interval of a chain (or of a batch of chains).
 
-    Rates are means over the interval. `dims` of a field is "" (one value), "T" or "TI" behind the
-    batch dimensions; dtype, unit and meaning of each field stand in its metadata (`describe()`).
+    Rates are means over the interval, in the chain's own packets. Queues are packets in the
+    dataplane's rings: at a scale of 1/20 each stands for 20 of the chain's own. `dims` of a field
+    is "" (one value), "T" or "TI" behind the batch dimensions; dtype, unit and meaning of each
+    field stand in its metadata (`describe()`).
     """
 
     time_s: FloatArray = field(

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.reading import Reading
+from flexnfv.traces import Trace
 
 Array = npt.NDArray[Any]
+
+RATE_WITHIN: Final = 0.01
+"""Relative distance of the offered rate from the wanted one within which it counts as kept."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,45 @@ def _count(name: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) ->
     return Column(name, np.int32, "", doc, True, of)
 
 
+def wanted_pps(trace: Trace | None, reading: Reading) -> Array:
+    """What a trace wanted to be offered over readings' own time, packets/s; NaN without a trace.
+
+    A late reading covers several intervals, so time counts, not the reading's number.
+    """
+    if trace is None:
+        return np.full(reading.batch, np.nan)
+    return trace.mean_between(reading.time_s - reading.interval_s, reading.time_s)
+
+
+def off_rate(reading: Reading, wanted: Array) -> Array:
+    """Whether readings were offered another rate than wanted; False where none was."""
+    packets = np.abs(reading.offered_pps - wanted) * reading.interval_s
+    allowed = RATE_WITHIN * wanted * np.maximum(reading.interval_s, 1.0)
+    # What a model adds up differs in its last digits; a packet more or less is rounding.
+    return np.asarray(packets > np.maximum(allowed, 1.0))
+
+
 COLUMNS: tuple[Column, ...] = (
     _chain("time_s", "s", "end of the interval, since reset", lambda r, c: r.time_s),
     _chain("interval_s", "s", "measured length of the interval", lambda r, c: r.interval_s),
     _chain("offered_pps", "1/s", "offered to the chain", lambda r, c: r.offered_pps),
+    Column(
+        "wanted_pps",
+        np.float64,
+        "1/s",
+        "what the trace wanted to be offered; NaN where there is none",
+        False,
+        None,
+    ),
+    Column(
+        "off_rate",
+        np.bool_,
+        "",
+        "whether offered and wanted differ by more than 1 % (of a second's packets, in an interval "
+        "shorter than that)",
+        False,
+        None,
+    ),
     _chain("delivered_pps", "1/s", "left the chain", lambda r, c: r.delivered_pps),
     _chain("dropped_pps", "1/s", "lost, all causes", lambda r, c: r.dropped_pps),
     _chain("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),

@@ -2,7 +2,8 @@
 
 Pure functions of what was read. Rates and times are turned into the chain's own: a dataplane that
 runs at a scale serves `scale` times the packets, so counts are divided by it. Queues are packets in
-rings of the chain's own size and stay as they are.
+rings of the chain's own size and stay as they are; the model's are given in the same packets (see
+`flexnfv.chain.ServiceChain.ring_packets`).
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ def _estimates(
     served_pps = reading.served_pps.sum(axis=1)
     work_s = (reading.served_pps * reading.processing_ns).sum(axis=1) * 1e-9
     used = served_pps > 0
-    waiting = per_type(watch.queue_s) / seconds
+    waiting = per_type(watch.queue_s) / (seconds * scale)
     delay_s = (waiting + work_s)[used] / served_pps[used]
     reading.latency_s[...] = (chain.through[used] * delay_s).sum()
 

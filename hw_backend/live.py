@@ -6,17 +6,18 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, check_targets
+from flexnfv.backend import Description, Timing, check_targets, parse_scale
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
-from flexnfv.hw_backend.abi import Records, Snapshot
+from flexnfv.hw_backend.abi import LIMITS, Records, Snapshot
 from flexnfv.hw_backend.client import Client, Refused
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Watch, reading_between
@@ -26,6 +27,8 @@ from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
+from flexnfv.traces.pcap import plain
+from flexnfv.traces.trace import Capture
 
 CARRIED_PPS = 800_000.0
 """Packets/s that paced instances carry end to end without loss on two cores, measured."""
@@ -38,6 +41,9 @@ MOST_WANTED = 1_000_000
 _SETTLE_S = 20.0
 _POLL_S = 0.002
 _POST_MORTEM_S = 1.0
+_SHORTEST_FRAME = 64
+_LONGEST_FRAME = 1518
+_SAME_RATE = 1e-6
 _BACKLOG_MS = 1000.0
 """The generator sends late what a stalled machine held up for less than this."""
 
@@ -55,10 +61,11 @@ class LiveBackend:
 
     Args:
         chain: the chain; its interval is 50 ms or longer.
-        scale: packet rates on the dataplane relative to the chain's own.
+        scale: packet rates on the dataplane relative to the chain's own, also as text ("1/20").
         pacing: limit each instance to `loss_free_pps` x `scale` (see `ManagerOptions`). Without it
             instances are as fast as this machine makes them, and the scale must be 1.
-        ports: see `flexnfv.hw_backend.config.configuration`. A trace needs the port `memif`.
+        ports: see `flexnfv.hw_backend.config.configuration`; one may be given as it is. A trace
+            needs the port `memif`.
         spares: parked NF processes, so that a launch is a wake-up.
         law: whether the manager's built-in law takes over while nobody steps for 2 intervals.
         max_pps: highest rate on the dataplane; a faster trace is refused.
@@ -79,15 +86,15 @@ class LiveBackend:
         self,
         chain: ServiceChain,
         *,
-        scale: float = 1 / 20,
+        scale: float | str = 1 / 20,
         pacing: bool = True,
-        ports: Sequence[str] = ("memif",),
+        ports: Sequence[str] | str = ("memif",),
         spares: int = 0,
         law: bool = False,
         max_pps: float = CARRIED_PPS,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         placement: Placement | None = None,
-        attach: Path | None = None,
+        attach: Path | str | None = None,
     ) -> None:
         if chain.interval_s < SHORTEST_INTERVAL_S * (1 - 1e-9):
             raise InputError(
@@ -95,6 +102,8 @@ class LiveBackend:
                 where=f"chain {chain.name!r}",
                 fix=f"use {SHORTEST_INTERVAL_S:g} s or more",
             )
+        scale = parse_scale(scale)
+        _check_options(pacing=pacing, law=law, spares=spares, max_pps=max_pps)
         if not pacing and scale != 1 and attach is None:
             raise InputError(
                 f"scale is {scale:g} without pacing",
@@ -104,8 +113,9 @@ class LiveBackend:
         self.chain = chain
         self.late = 0
         self.lag_s: list[float] = []
-        self._attach = attach
-        self._ports = tuple(ports)
+        self._off_rate = 0
+        self._attach = None if attach is None else Path(attach)
+        self._ports = (ports,) if isinstance(ports, str) else tuple(ports)
         self._options = ManagerOptions(
             scale=scale,
             pacing=pacing,
@@ -114,20 +124,23 @@ class LiveBackend:
             status_s=min(0.1, chain.interval_s / 5),
         )
         self._max_pps = max_pps
-        self._folder = folder
+        self._folder = None if folder is None else Path(folder)
         self._placement = placement
         self._testbed: Testbed | None = None
         self._client: Client | None = None
         self._generator: Pktgen | None = None
+        self._held = ExitStack()  # what the generator reads
         self._intervals: int | None = None
         self._done = 0
         self._start_ns = 0
+        self._first: Snapshot | None = None
         self._before: Snapshot | None = None
-        if attach is not None:
-            self._client = self._attached(attach)
+        if self._attach is not None:
+            self._client = self._attached(self._attach)
             header = self._client.read().header
             scale, pacing = float(header["scale"]), bool(header["type"]["pace_pps"].any())
         self._scale = scale
+        self._free_scale = pacing and attach is None
         self.description = Description(
             "dpdk",
             scale=scale,
@@ -156,12 +169,13 @@ class LiveBackend:
             client.heartbeat()
             self.late, self._done = 0, 0
             self.lag_s = []
+            self._off_rate = 0
             self._intervals = (
                 None
                 if trace is None
                 else math.floor(trace.duration_s / self.chain.interval_s * (1 + 1e-9))
             )
-            self._before = client.snapshot()
+            self._first = self._before = client.snapshot()
             self._start_ns = self._before.time_ns
             if generator is not None:
                 generator.begin()
@@ -199,10 +213,39 @@ class LiveBackend:
 
     @property
     def off_rate(self) -> int:
-        """Seconds of this episode in which the generator's rate was off by more than 1 %."""
-        if self._generator is None:
-            return 0
-        return sum(not period.on_rate for period in self._generator.periods)
+        """Seconds of this episode in which the generator's rate was off by more than 1 %.
+
+        Stays as it was after `close`, until the next reset.
+        """
+        if self._generator is not None:
+            self._off_rate = sum(not period.on_rate for period in self._generator.periods)
+        return self._off_rate
+
+    @property
+    def timing(self) -> Timing:
+        """How punctual the episode was so far."""
+        lag_s = float(np.percentile(self.lag_s, 99)) if self.lag_s else 0.0
+        return Timing(int(self.late), lag_s, self.off_rate)
+
+    @property
+    def inside_ns(self) -> npt.NDArray[np.float64]:
+        """Time inside the NFs' `process()` per packet, over the episode so far, ns, [T].
+
+        It is measured also where readings hold what a paced instance declares; NaN where nothing
+        was processed.
+        """
+        if self._first is None or self._before is None:
+            return np.full(self.chain.types, np.nan)
+        was, now = self._first.instances, self._before.instances
+
+        def per_type(name: str) -> npt.NDArray[np.float64]:
+            # An instance that was started anew counts from 0.
+            grown = np.maximum(now[name].astype(np.float64) - was[name], 0.0)
+            return np.bincount(now["type"], grown, self.chain.types).astype(np.float64)
+
+        busy, served = per_type("busy_ns"), per_type("served")
+        unknown = np.full(self.chain.types, np.nan)
+        return np.asarray(np.divide(busy, served, out=unknown, where=served > 0), np.float64)
 
     def close(self) -> None:
         """End what was started; an attached manager runs on. May be called twice."""
@@ -348,7 +391,12 @@ class LiveBackend:
                 f"its peak is {peak_pps:,.0f} packets/s at scale {self._scale:g}, and this "
                 f"dataplane carries {self._max_pps:,.0f}",
                 where=f"trace {trace.name!r}",
-                fix=f"the highest possible scale is {self._max_pps / trace.peak_pps:.3g}",
+                fix=(
+                    f"the highest possible scale is {_rounded_down(self._max_pps / trace.peak_pps)}"
+                    if self._free_scale
+                    else "scale the trace to a peak of "
+                    f"{_rounded_down(self._max_pps / self._scale)} packets/s or less (?peak=...)"
+                ),
             )
 
     def _start_generator(self, trace: Trace) -> Pktgen:
@@ -361,31 +409,90 @@ class LiveBackend:
                 fix="use the port 'memif', or no trace for the traffic that comes",
             )
         flows = self.chain.flows
-        samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
         placement = (
             self._testbed.placement if self._testbed else place(sorted(os.sched_getaffinity(0)))
         )
-        self._generator = Pktgen(
-            PktgenOptions(
-                port=memif_client(socket),
-                trace=samples,
-                rate_scale=self._scale,
-                flows=FlowSet(flows.count, flows.zipf, flows.seed),
-                packet_bytes=max(64, self.chain.packet_bytes),
-                control=True,
-                backlog_ms=_BACKLOG_MS,
-                cpus=placement.generator,
-            )
+        options = PktgenOptions(
+            port=memif_client(socket),
+            flows=FlowSet(flows.count, flows.zipf, flows.seed),
+            packet_bytes=self._frame_bytes(trace),
+            control=True,
+            backlog_ms=_BACKLOG_MS,
+            cpus=placement.generator,
         )
+        capture = trace.capture
+        if capture is not None and self._replays(capture):
+            packets = self._held.enter_context(plain(capture.path))
+            options = replace(
+                options,
+                capture=packets,
+                time_scale=capture.compress,
+                duration_s=trace.duration_s,
+            )
+            traffic = f"the packets of {capture.path.name}, byte for byte"
+        else:
+            samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
+            options = replace(options, trace=samples, rate_scale=self._scale)
+            traffic = f"rates with synthetic flows, {options.packet_bytes} bytes a packet"
+            if capture is not None:
+                traffic += (
+                    f"; the packets of {capture.path.name} are replayed only at their recorded "
+                    f"rate, with ?scale={capture.compress / self._scale:g} here"
+                )
+        self.description = replace(self.description, traffic=traffic)
+        self._generator = Pktgen(options)
         self._generator.start()
         return self._generator
+
+    def _replays(self, capture: Capture) -> bool:
+        """Whether a capture's own packets have the trace's rates: they are sent as recorded."""
+        return abs(capture.rate * self._scale / capture.compress - 1) < _SAME_RATE
+
+    def _frame_bytes(self, trace: Trace) -> int:
+        """The trace's mean frame, where it is known, within what Ethernet and the pool allow."""
+        known = self.chain.packet_bytes if trace.packet_bytes is None else trace.packet_bytes
+        return min(max(_SHORTEST_FRAME, round(known)), max(_LONGEST_FRAME, self.chain.packet_bytes))
 
     def _end_generator(self) -> None:
         if self._generator is not None:
             with suppress(BackendError, InputError):
                 self._generator.stop()  # takes in what is still under way
+            self._off_rate = self.off_rate
             self._generator.close()
             self._generator = None
+        self._held.close()
+
+
+def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> None:
+    """Options may come from a command line, as whatever their text looks like.
+
+    Raises:
+        InputError: one of another kind, or out of range.
+    """
+    most = LIMITS["FX_MAX_ENTRIES"]
+    for name, value, right, what in (
+        ("pacing", pacing, isinstance(pacing, bool), "true or false"),
+        ("law", law, isinstance(law, bool), "true or false"),
+        ("spares", spares, _is_number(spares, int) and 0 <= spares <= most, f"0 to {most}"),
+        (
+            "max_pps",
+            max_pps,
+            _is_number(max_pps, int, float) and 0 < max_pps < math.inf,
+            "a rate above 0, packets/s",
+        ),
+    ):
+        if not right:
+            raise InputError(f"{name} is {value!r}", where="backend 'dpdk'", fix=f"give {what}")
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _rounded_down(value: float) -> str:
+    """Three digits of a positive number, never above it: what is advised must be accepted."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}"
 
 
 def _orders(nf_type: int, initial: int, states: Records) -> Iterator[tuple[str, int, int]]:

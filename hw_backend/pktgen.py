@@ -36,6 +36,10 @@ from flexnfv.traces.trace import Trace
 _BAD_INPUT = 2
 _REPLY_S = 5.0
 _END_S = 15.0
+_SILENT_S = 5.0
+"""A generator that sends tells of every period; one that says nothing for longer hangs."""
+_WAKE_S = 1.0
+"""What it said while this process stood still is there within this time."""
 
 _Record = TypeVar("_Record")
 
@@ -329,6 +333,7 @@ class Pktgen:
         self._ended = False
         self._replies: list[dict[str, Any]] = []
         self._summary: Summary | None = None
+        self._heard_s: float | None = None  # since it began to send; monotonic clock
 
     @property
     def pid(self) -> int:
@@ -377,19 +382,36 @@ class Pktgen:
             BackendError: the process has ended.
         """
         self._command("start")
+        self._heard_s = time.monotonic()
 
     def set_rate(self, pps: float) -> None:
         """Changes a constant rate (`control`); raises as `begin` does."""
         self._command(f"rate {pps!r}")
 
     def check(self) -> None:
-        """Sees to it that it runs, or has ended well.
+        """Sees to it that it runs, or has ended well; one that hangs is killed.
 
         Raises:
-            InputError, BackendError: it failed, in its own words.
+            InputError, BackendError: it failed, in its own words, or says nothing any more.
         """
-        if self._running().poll():
+        process = self._running()
+        if process.poll():
             raise self._failure()
+        if self._is_silent() and process.poll() is None:
+            with self._changed:
+                if self._changed.wait_for(lambda: not self._is_silent(), _WAKE_S):
+                    return
+            process.kill()
+            raise BackendError(
+                f"pktgen (process {process.pid}) told of no period for {self._silence_s():.0f} s"
+            )
+
+    def _silence_s(self) -> float:
+        return 0.0 if self._heard_s is None else time.monotonic() - self._heard_s
+
+    def _is_silent(self) -> bool:
+        awaited = not (self._ended or self._summary)
+        return awaited and self._silence_s() > max(_SILENT_S, 3 * self.options.period_s)
 
     def stop(self) -> Summary:
         """Ends the sending, waits for what is under way, and returns what was counted."""
@@ -491,6 +513,8 @@ class Pktgen:
         with self._changed:
             if period is not None:
                 self.periods.append(period)
+                if self._heard_s is not None:
+                    self._heard_s = time.monotonic()
             elif kind == "trial":
                 self.trials.append(_of(Trial, record))
             elif kind == "summary":

@@ -176,7 +176,7 @@ class Clairvoyant(BasePolicy):
         self._launch_ahead = math.ceil(launch_s / chain.interval_s)
         self._rerun_ahead = math.ceil(rerun_s / chain.interval_s)
         # While a rerun takes its time, what the others cannot carry waits in their rings.
-        waiting = chain.ring_slots / rerun_s if rerun_s > 0 else np.full(chain.types, np.inf)
+        waiting = chain.ring_packets / rerun_s if rerun_s > 0 else np.full(chain.types, np.inf)
         self._burst = self._capacity + waiting
 
     def decide(self, reading: Reading) -> IntArray:

@@ -29,8 +29,8 @@ def calibrate(
             own if not given. The calibration holds the chain's own rates.
         samples: of everything whose spread is written.
     """
+    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
-    from flexnfv.cli.reproduce import parse_scale
     from flexnfv.experiments.calibrate import calibrate as run
 
     if not 1 <= samples <= 100:

@@ -34,8 +34,8 @@ def fidelity(
         replay_targets: also replay the live targets in the model.
         seed: of policies and backends.
     """
+    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
-    from flexnfv.cli.reproduce import parse_scale
     from flexnfv.experiments.fidelity import fidelity as run
     from flexnfv.traces import load_trace
 

@@ -36,6 +36,7 @@ def reproduce(
         runs: runs per setting; 20 on the model and 5 live if not given.
         out: directory for data, figures and report.html; runs/reproduce-TIME if not given.
     """
+    from flexnfv.backend import parse_scale
     from flexnfv.experiments.reproduce import EXPERIMENTS
     from flexnfv.experiments.reproduce import reproduce as run
 
@@ -60,24 +61,6 @@ def reproduce(
         print(f"{name} FAIL  the backend died in {how}")
     print(f"report: {directory / 'report.html'}")
     return 0 if result.holds else 1
-
-
-def parse_scale(text: str) -> float:
-    """A scale as a number or a fraction.
-
-    Raises:
-        InputError: it is neither, or not positive.
-    """
-    above, mark, below = text.partition("/")
-    try:
-        scale = float(above) / float(below) if mark else float(above)
-    except (ValueError, ZeroDivisionError):
-        scale = 0.0
-    if not 0 < scale <= 1000:
-        raise InputError(
-            f"{text!r} is no scale", where="--scale", fix="give a positive number or 1/20"
-        )
-    return scale
 
 
 COMMAND = reproduce

@@ -28,6 +28,7 @@ from flexnfv.deploy.status import LOG, Tally, hold_lock
 from flexnfv.errors import InputError
 from flexnfv.files import refuse_existing
 from flexnfv.reading import Reading
+from flexnfv.records import wanted_pps
 from flexnfv.traces import Trace, load_trace
 
 log = logging.getLogger("flexnfv.deploy")
@@ -115,7 +116,13 @@ class Deployment:
         """
         reading = self.backend.reset(self._trace, self.seed)
         begun = read = monotonic()
-        row = Row(0, time(), reading.copy(), self.chain.initial_instances)
+        row = Row(
+            0,
+            time(),
+            reading.copy(),
+            self.chain.initial_instances,
+            wanted_pps=float(wanted_pps(self._trace, reading)),
+        )
         while not self._stop.is_set() and self.backend.remaining != 0:
             decision = self._guard.decide(row.reading, read + self.deadline_s)
             asked_shadows = self._guard.later(self._ask_shadows, row.reading)
@@ -137,6 +144,7 @@ class Deployment:
                 decision,
                 sent - asked,
                 tuple(shadow.answer(until) for shadow in self.shadows),
+                float(wanted_pps(self._trace, reading)),
             )
         yield row
 

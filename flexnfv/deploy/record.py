@@ -32,7 +32,7 @@ from flexnfv.deploy.answer import Answer
 from flexnfv.deploy.guard import Decision
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
-from flexnfv.records import COLUMNS
+from flexnfv.records import COLUMNS, off_rate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +54,7 @@ class Row:
         decision: that they come from; None in the first interval.
         send_s: seconds from the reading to the targets' being handed to the backend.
         shadows: the shadows' answers to the same reading; none in the first interval.
+        wanted_pps: what the trace wanted to be offered, packets/s; NaN without one.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Row:
     decision: Decision | None = None
     send_s: float = nan
     shadows: tuple[Answer, ...] = ()
+    wanted_pps: float = nan
 
 
 def write_part(
@@ -174,11 +176,14 @@ def _table(
 
     columns = _Columns()
     stacked = Reading.stack([row.reading for row in rows])
+    wanted = np.array([row.wanted_pps for row in rows])
     given = {
         "decision_s": np.array(
             [nan if row.decision is None else row.decision.answer.decision_s for row in rows]
         ),
         "targets": np.stack([row.targets for row in rows]),
+        "wanted_pps": wanted,
+        "off_rate": off_rate(stacked, wanted),
     }
     for column in COLUMNS:
         values = given[column.name] if column.of is None else column.of(stacked, chain)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, timing_of
 from flexnfv.chain import ServiceChain
 from flexnfv.evaluation.backends import BatchBackend
 from flexnfv.evaluation.contestants import start
@@ -31,9 +31,22 @@ def intervals(trace: Trace, chain: ServiceChain) -> int:
 
 
 def run_episode(
-    policy: Policy, backend: Backend, trace: Trace, seed: int, tick: Tick | None = None
+    policy: Policy,
+    backend: Backend,
+    trace: Trace,
+    seed: int,
+    tick: Tick | None = None,
+    judged: ServiceChain | None = None,
 ) -> Episode:
     """Every interval of a trace, the first with the chain's initial instances.
+
+    Args:
+        policy: decides.
+        backend: is decided for.
+        trace: the traffic.
+        seed: of policy and backend.
+        tick: told of every interval.
+        judged: the chain that the policy takes its thresholds from, the backend's own if None.
 
     Raises:
         InputError: what the backend refuses.
@@ -42,7 +55,7 @@ def run_episode(
     chain = backend.chain
     length = intervals(trace, chain)
     recorder = Recorder(chain)
-    start(policy, chain, trace, seed)
+    start(policy, judged or chain, trace, seed)
     reading = backend.reset(trace, seed)
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):
@@ -55,7 +68,7 @@ def run_episode(
         recorder.add(reading, targets, decision_s)
         if tick is not None:
             tick(1)
-    return recorder.episode(_facts(backend, trace, seed))
+    return recorder.episode(_facts(backend, trace, seed), trace)
 
 
 def run_batch(
@@ -89,13 +102,15 @@ def run_batch(
         recorder.add(reading, targets, decision_s)
         if tick is not None:
             tick(len(traces))
-    return recorder.episodes([_facts(backend, trace, seed) for trace in traces])
+    return recorder.episodes([_facts(backend, trace, seed) for trace in traces], traces)
 
 
 def _facts(backend: Backend | BatchBackend, trace: Trace, seed: int) -> Mapping[str, Any]:
+    timing = timing_of(backend)
     return {
         "trace": trace.name,
         "seed": seed,
         "backend": asdict(backend.description),
         "numpy": np.__version__,
+        **({} if timing is None else {"timing": asdict(timing)}),
     }

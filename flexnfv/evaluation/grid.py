@@ -32,7 +32,7 @@ from flexnfv.policy import Policy, make_policy
 from flexnfv.traces import Trace
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Cell(NamedTuple):

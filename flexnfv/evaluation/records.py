@@ -21,7 +21,8 @@ from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.files import refuse_existing
 from flexnfv.reading import Reading
-from flexnfv.records import COLUMNS
+from flexnfv.records import COLUMNS, off_rate, wanted_pps
+from flexnfv.traces import Trace
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -68,29 +69,38 @@ class Recorder:
         self._targets.append(np.array(targets))
         self._decisions_s.append(decision_s)
 
-    def episode(self, facts: Mapping[str, Any]) -> Episode:
-        """What was kept of single readings."""
-        (found,) = self._episodes([facts], Reading.stack(self._readings)[:, None])
+    def episode(self, facts: Mapping[str, Any], trace: Trace | None) -> Episode:
+        """What was kept of single readings on a trace."""
+        (found,) = self._episodes([facts], [trace], Reading.stack(self._readings)[:, None])
         return found
 
-    def episodes(self, facts: Sequence[Mapping[str, Any]]) -> list[Episode]:
-        """What was kept of batches of readings: one episode per row, with its facts."""
-        return self._episodes(facts, Reading.stack(self._readings))
+    def episodes(
+        self, facts: Sequence[Mapping[str, Any]], traces: Sequence[Trace]
+    ) -> list[Episode]:
+        """What was kept of batches of readings: one episode per row, with its facts and trace."""
+        return self._episodes(facts, traces, Reading.stack(self._readings))
 
-    def _episodes(self, facts: Sequence[Mapping[str, Any]], stacked: Reading) -> list[Episode]:
+    def _episodes(
+        self,
+        facts: Sequence[Mapping[str, Any]],
+        traces: Sequence[Trace | None],
+        stacked: Reading,
+    ) -> list[Episode]:
         """Episodes of a reading of batch shape [N, B]; every column is computed once for all."""
         types = (*stacked.batch, self._chain.types)
         chain_columns: dict[str, Array] = {}
         type_columns: dict[str, Array] = {}
+        wanted = np.stack(
+            [wanted_pps(trace, stacked[:, row]) for row, trace in enumerate(traces)], axis=1
+        )
+        given = {
+            "targets": np.stack([np.broadcast_to(each, types[1:]) for each in self._targets]),
+            "decision_s": np.broadcast_to(np.array(self._decisions_s)[:, None], stacked.batch),
+            "wanted_pps": wanted,
+            "off_rate": off_rate(stacked, wanted),
+        }
         for column in COLUMNS:
-            if column.of is not None:
-                values = column.of(stacked, self._chain)
-            elif column.per_type:
-                values = np.stack(
-                    [np.broadcast_to(targets, types[1:]) for targets in self._targets]
-                )
-            else:
-                values = np.broadcast_to(np.array(self._decisions_s)[:, None], stacked.batch)
+            values = given[column.name] if column.of is None else column.of(stacked, self._chain)
             kept = type_columns if column.per_type else chain_columns
             # Rows first: an episode's column is then contiguous.
             kept[column.name] = np.ascontiguousarray(values.swapaxes(0, 1), dtype=column.dtype)

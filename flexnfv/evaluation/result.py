@@ -204,7 +204,30 @@ class Result:
         backend = self.backend
         if backend["scale"] != 1:
             found.append(f"rates ran at {backend['scale']:g} of the chain's, and are scaled back")
-        return tuple(found)
+        return (*found, *self._timing())
+
+    def _timing(self) -> list[str]:
+        """What a live chain's clock and generator did not keep, over all its episodes."""
+        if self.backend["deterministic"]:
+            return []
+        episodes = [
+            self.episode(spec, trace, seed)
+            for spec in self.grid.specs
+            for trace in self._traces
+            for seed in self.grid.seeds
+        ]
+        intervals = sum(len(one) for one in episodes)
+        off = sum(int(one.chain["off_rate"].sum()) for one in episodes)
+        timings = [one.facts["timing"] for one in episodes if "timing" in one.facts]
+        late = sum(timing["late"] for timing in timings)
+        found = []
+        if off:
+            found.append(f"{off} of {intervals} intervals were offered another rate than wanted")
+        if late:
+            worst = max(timing["lag_p99_s"] for timing in timings)
+            lag = f"99 % of readings within {worst * 1e3:.2g} ms"
+            found.append(f"{late} intervals were late; {lag}")
+        return found
 
     @cached_property
     def _facts(self) -> list[Mapping[str, Any]]:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
+from flexnfv.errors import InputError
+from flexnfv.evaluation.contestants import Contestant, check
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
 from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
-from flexnfv.files import new_directory
+from flexnfv.files import new_directory, refuse_existing
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
@@ -65,26 +67,55 @@ class Replay(BasePolicy):
         return np.asarray(self.targets[min(place, len(self.targets) - 1)].copy())
 
 
-def per_second(episode: Episode) -> dict[str, FloatArray]:
-    """Rates, queue and instances by second of the run (by interval, where that is longer).
+def seconds_of(episode: Episode) -> tuple[FloatArray, IntArray]:
+    """Where whole seconds of a run end, as far as a reading ends there.
+
+    A late reading of a live chain covers several seconds: what happened in each of them is not
+    known, so that they stay together. An interval longer than a second stays whole, too.
 
     Returns:
-        `second` (its number), `offered_pps`, `delivered_pps`, `dropped_pps` (means), `queue`
-        (packets in all rings at the end), `instances` and `cores` (at the end), [seconds] each;
-        and `NF.running` for every NF type.
+        Edges, seconds since reset, [S + 1], the first being the run's beginning; and which second
+        each of them ends, [S + 1], the first being 0.
     """
-    length = episode.chain["interval_s"]
-    end = episode.chain["time_s"]
-    second = np.floor(end - length / 2).astype(np.int64)
-    number, group = np.unique(second, return_inverse=True)
-    last = np.flatnonzero(np.diff(group, append=group[-1] + 1))
-    time = np.bincount(group, weights=length)
-    found = {
-        name: np.bincount(group, weights=episode.chain[name] * length) / time
-        for name in ("offered_pps", "delivered_pps", "dropped_pps")
+    end, length = episode.chain["time_s"], episode.chain["interval_s"]
+    start = float(end[0] - length[0])
+    # A reading may end a little before its second does.
+    number = np.floor(end - start + min(float(np.median(length)), 1.0) / 2).astype(np.int64)
+    last = np.flatnonzero(np.diff(np.append(0, number)))
+    if not last.size:  # shorter than a second: one part
+        last, number = np.array([len(end) - 1]), np.ones_like(number)
+    return np.append(start, end[last]), np.append(0, number[last])
+
+
+def per_second(
+    episode: Episode, seconds: tuple[FloatArray, IntArray] | None = None
+) -> dict[str, FloatArray]:
+    """Rates, queue and instances by second of the run (see `seconds_of`).
+
+    Args:
+        episode: the run.
+        seconds: edges and numbers of another run's, so that both are told of the same time; its own
+            if None.
+
+    Returns:
+        `second` (the number of seconds before it), `seconds` (how many it covers),
+        `offered_pps`, `delivered_pps`, `dropped_pps` (means), `queue` (packets in all rings at the
+        end), `instances` and `cores` (at the end), [S] each; and `NF.running` for every NF type.
+    """
+    edges, numbers = seconds_of(episode) if seconds is None else seconds
+    end, length = episode.chain["time_s"], episode.chain["interval_s"]
+    known = np.append(end[0] - length[0], end)
+    span = np.diff(edges)
+    found: dict[str, FloatArray] = {
+        "second": numbers[:-1].astype(np.float64),
+        "seconds": np.diff(numbers).astype(np.float64),
     }
+    for name in ("offered_pps", "delivered_pps", "dropped_pps"):
+        packets = np.append(0.0, np.cumsum(episode.chain[name] * length))
+        found[name] = np.diff(np.interp(edges, known, packets)) / span
+    # The reading that ends nearest to the edge.
+    last = np.minimum(np.searchsorted(end, edges[1:] - float(length.min()) / 2), len(end) - 1)
     found |= {
-        "second": number.astype(np.float64),
         "queue": episode.types["queue"][last].sum(axis=1),
         "instances": episode.types["running"][last].sum(axis=1).astype(np.float64),
         "cores": episode.chain["cores"][last],
@@ -92,15 +123,6 @@ def per_second(episode: Episode) -> dict[str, FloatArray]:
     for t, name in enumerate(episode.nf_names):
         found[f"{name}.running"] = episode.types["running"][last, t].astype(np.float64)
     return found
-
-
-def together(courses: Sequence[Mapping[str, FloatArray]]) -> list[dict[str, FloatArray]]:
-    """The seconds that all courses have."""
-    common = reduce(np.intersect1d, [course["second"] for course in courses])
-    return [
-        {name: values[np.isin(course["second"], common)] for name, values in course.items()}
-        for course in courses
-    ]
 
 
 def drop_rate(episode: Episode) -> float:
@@ -134,15 +156,21 @@ def closed_loop_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
 
 def replay_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
     """What must hold with the other backend's targets replayed in the model."""
-    courses = together([per_second(model), per_second(other)])
-    ours, theirs = (course["delivered_pps"] for course in courses)
-    near = np.abs(ours - theirs) <= THROUGHPUT_WITHIN * theirs
+    seconds = seconds_of(other)
+    ours, theirs = per_second(model, seconds), per_second(other, seconds)
+    near = np.abs(ours["delivered_pps"] - theirs["delivered_pps"]) <= (
+        THROUGHPUT_WITHIN * theirs["delivered_pps"]
+    )
+    compared = int(seconds[1][-1])
+    # A second that one of the two lacks was not near.
+    whole = max(compared, int(seconds_of(model)[1][-1]))
+    share = float(theirs["seconds"][near].sum()) / whole
     return (
         Claim(
             f"targets replayed: throughput within {THROUGHPUT_WITHIN:.0%}",
-            f"in {near.mean():.1%} of {near.size} seconds",
+            f"in {share:.1%} of {whole} seconds, {compared} of them compared",
             f"{SECONDS_SHARE:.0%}",
-            bool(near.mean() >= SECONDS_SHARE),
+            share >= SECONDS_SHARE,
         ),
         _drop_rates("targets replayed", model, other),
     )
@@ -167,48 +195,82 @@ def fidelity(
         chain: what the other backend runs.
         trace: at the chain's own rates.
         policies: specs; one comparison each.
-        out: directory to create.
+        out: directory to create; holds what is found as it comes.
         backend: name of the other backend.
         modelled: the chain as the model runs it, with a calibration of the other backend; `chain`
-            if None.
+            if None. The policies decide for this one on both sides.
         replay_targets: also replay the other backend's targets in the model.
         seed: of policies and backends.
         tell: given one line per episode.
         options: handed to the other backend, such as `scale`.
 
     Raises:
-        InputError: `out` exists, or what policy or backends refuse.
-        BackendError: the backend died; nothing is written then.
+        InputError: `out` exists, no policy, or what policies or backends refuse.
+        BackendError: the backend died; what was found before is kept.
     """
+    judged = modelled or chain
+    refuse_existing(out)
+    if not policies:
+        raise InputError("no policy to compare", where="policies", fix="name at least one")
+    check([Contestant(spec, (spec,)) for spec in policies], judged, trace)
     findings: list[Finding] = []
     with (
-        new_directory(out) as directory,
         Runner(backend, runs=1, **(options or {})) as live,
         Runner("model", runs=1) as model,
     ):
         for spec in policies:
-            policy = make_policy(spec)
             tell(f"{backend}: {spec}")
-            other = live.run(chain, policy, trace, seed)
+            # The policy takes its thresholds from the same calibration on both sides.
+            other = live.run(chain, make_policy(spec), trace, seed, judged)
             tell(f"model: {spec}")
-            closed = model.run(modelled or chain, make_policy(spec), trace, seed)
+            closed = model.run(judged, make_policy(spec), trace, seed)
             replayed = None
             if replay_targets:
                 again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                replayed = model.run(modelled or chain, again, trace, seed)
+                replayed = model.run(judged, again, trace, seed)
+            description = live.backend(chain).description
             found = compare(spec, backend, other, closed, replayed, taken=findings)
             findings.append(
-                replace(found, claims=(traffic_claim(rates_off(other, trace)), *found.claims))
+                replace(
+                    found,
+                    claims=(traffic_claim(rates_off(other, trace)), *found.claims),
+                    notes=(*found.notes, *_scales(judged, description)),
+                )
             )
-        facts = made_with() | {
-            "trace": trace.name,
-            "chain": chain.name,
-            "seed": seed,
-            "model's calibration": (modelled or chain).calibration,
-            backend: asdict(live.backend(chain).description),
-        }
-        pages.write(directory, f"The model against {backend}", {backend: findings}, facts)
+            facts = made_with() | {
+                "trace": trace.name,
+                "chain": chain.name,
+                "policies": list(policies),
+                "seed": seed,
+                "model's calibration": judged.calibration,
+                backend: asdict(description),
+            }
+            _keep(out, f"The model against {backend}", {backend: findings}, facts)
     return findings
+
+
+def _keep(
+    out: Path, title: str, findings: dict[str, list[Finding]], facts: Mapping[str, object]
+) -> None:
+    """Write what was found so far: a long run that is interrupted keeps it."""
+    if any(len(group) > 1 for group in findings.values()):
+        pages.write(out, title, findings, facts)
+        return
+    with new_directory(out) as directory:
+        pages.write(directory, title, findings, facts)
+
+
+def _scales(modelled: ServiceChain, description: Description) -> tuple[str, ...]:
+    """A warning where model and backend differ in what their rings take up."""
+    scale = modelled.measured.scale
+    if abs(scale / description.scale - 1) < 1e-6 or description.name == "model":
+        return ()
+    return (
+        f"The model's calibration {modelled.calibration!r} is of scale {scale:g}, and "
+        f"{description.name} ran at {description.scale:g}: its rings take up "
+        f"{scale / description.scale:g} times as many of the chain's own packets. "
+        "`flexnfv calibrate` at this scale makes the two alike.",
+    )
 
 
 def compare(
@@ -229,20 +291,21 @@ def compare(
         replayed: the model's under the other's targets, if it was run.
         taken: findings whose names must not be used again.
     """
-    courses = {backend: per_second(other), MODEL: per_second(closed)}
+    seconds = seconds_of(other)
+    courses = {backend: per_second(other, seconds), MODEL: per_second(closed, seconds)}
     claims = closed_loop_claims(closed, other)
     if replayed is not None:
-        courses[f"{MODEL}, targets replayed"] = per_second(replayed)
+        courses[f"{MODEL}, targets replayed"] = per_second(replayed, seconds)
         claims += replay_claims(replayed, other)
-    courses = dict(zip(courses, together(list(courses.values())), strict=True))
     rows: list[Row] = [
         {
             "second": int(courses[backend]["second"][n]),
+            "seconds": int(courses[backend]["seconds"][n]),
             **{
                 f"{where}: {name}": float(values[n])
                 for where, course in courses.items()
                 for name, values in course.items()
-                if name != "second"
+                if name not in ("second", "seconds")
             },
         }
         for n in range(len(courses[backend]["second"]))
@@ -261,7 +324,20 @@ def compare(
             f"Drop rates: {drop_rate(other):.4%} on {backend}, {drop_rate(closed):.4%} on the "
             "model in its own closed loop"
             + ("." if replayed is None else f", {drop_rate(replayed):.4%} with targets replayed."),
+            *_punctuality(other),
         ),
+    )
+
+
+def _punctuality(episode: Episode) -> tuple[str, ...]:
+    """What a live chain's clock and generator kept; nothing of a backend without a clock."""
+    timing = episode.facts.get("timing")
+    if timing is None:
+        return ()
+    return (
+        f"{timing['late']} intervals were late, 99 % of readings were taken within "
+        f"{timing['lag_p99_s'] * 1e3:.2g} ms, and {int(episode.chain['off_rate'].sum())} of "
+        f"{len(episode)} were offered another rate than wanted.",
     )
 
 

@@ -94,23 +94,31 @@ def trace() -> Trace:
     return Trace("4, 2, 4 Gbps", rates, 1.0, 64)
 
 
+def row_of(episode: Episode, second: float) -> int:
+    """The reading that covers the second from `second` on; a late one covers several."""
+    row = int(np.searchsorted(episode.chain["time_s"], second + 0.5))
+    return min(row, len(episode) - 1)
+
+
 def blocked_at_once(episode: Episode) -> bool:
     """Whether the first check after the step, and none before, blocks one of every type."""
     blocks = episode.types["blocks"]
+    first, up = row_of(episode, DOWN_S + SEEN), row_of(episode, UP_S)
     return bool(
-        not blocks[: DOWN_S + SEEN].any()
-        and (blocks[DOWN_S + SEEN] == 1).all()
-        and (episode.types["running"][DOWN_S + SEEN : UP_S] == 1).all()
+        not blocks[:first].any()
+        and (blocks[first] == 1).all()
+        and (episode.types["running"][first:up] == 1).all()
     )
 
 
 def rerun_not_launched(episode: Episode) -> bool:
     """Whether the second step reruns NF1 at its first check, all in the end, and launches none."""
     reruns = episode.types["reruns"]
+    first = row_of(episode, UP_S + SEEN)
     return bool(
         not episode.types["launches"].any()
-        and not reruns[: UP_S + SEEN].any()
-        and reruns[UP_S + SEEN, 0] == 1
+        and not reruns[:first].any()
+        and reruns[first, 0] == 1
         and (reruns.sum(axis=0) == 1).all()
         and (episode.types["running"][-1] == 2).all()
     )
@@ -119,10 +127,11 @@ def rerun_not_launched(episode: Episode) -> bool:
 def late_share(episode: Episode) -> float:
     """Packets lost outside the second step's interval / packets lost within it."""
     lost = episode.chain["dropped_pps"] * episode.chain["interval_s"]
-    outside = lost.sum() - lost[UP_S]
+    within = lost[row_of(episode, UP_S)]
+    outside = lost.sum() - within
     if outside <= 0:
         return 0.0
-    return float(outside / lost[UP_S]) if lost[UP_S] > 0 else float("inf")
+    return float(outside / within) if within > 0 else float("inf")
 
 
 def draw(figure: Figure, episode: Episode) -> None:

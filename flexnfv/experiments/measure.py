@@ -40,7 +40,8 @@ class Look(NamedTuple):
 
     Attributes:
         offered_pps, served_pps: of the NF type, packets/s; medians, which a stall does not move.
-        lost_share: lost / offered packets.
+        lost_share: lost / offered packets. At a scale a ring takes longer to fill than a look:
+            what it took up beyond what the same ring takes at full rate counts as lost.
         processing_ns: of the running instances.
         queue: longest ring seen, packets.
         served: served rate of every reading, packets/s, [readings].
@@ -71,11 +72,14 @@ def look(bench: Workbench, pps: float, seconds: float = LOOK_S) -> Look:
     offered = np.array([reading.type_arrived_pps[t] for reading in readings])
     lost = np.array([reading.type_dropped_pps[t] for reading in readings])
     served = np.array([reading.served_pps[t].sum() for reading in readings])
+    queue = np.array([reading.queue[t].sum() for reading in readings])
+    grown = (offered - lost - served)[1:].sum() - (queue[-1] - queue[0]) / bench.interval_s
+    taken_pps = max(grown, 0.0)  # summed over the readings, as the others are
     times = [reading.processing_ns[t][reading.state[t] == RUNNING].mean() for reading in readings]
     return Look(
         offered_pps=float(np.median(offered)),
         served_pps=float(np.median(served)),
-        lost_share=float(lost.sum() / offered.sum()) if offered.sum() > 0 else 0.0,
+        lost_share=float((lost.sum() + taken_pps) / offered.sum()) if offered.sum() > 0 else 0.0,
         processing_ns=float(np.mean(times)),
         queue=float(max(reading.queue_peak[t].max() for reading in readings)),
         served=served,

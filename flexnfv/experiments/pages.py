@@ -72,10 +72,11 @@ def write(
     findings: Mapping[str, Sequence[Finding]],
     facts: Mapping[str, object],
 ) -> None:
-    """Write every file into a directory that the caller makes.
+    """Write every file into a directory that the caller makes, each whole or not at all.
 
     Args:
-        directory: exists; gets report.html, result.json and BACKEND/NAME.csv and .png.
+        directory: exists, and may hold what was written of the same run before; gets
+            report.html, result.json and BACKEND/NAME.csv and .png.
         title: heading of the page.
         findings: by backend.
         facts: what was run, where and with what, for page and JSON.
@@ -83,13 +84,13 @@ def write(
     sections: list[str] = []
     for backend, group in findings.items():
         folder = directory / backend
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for finding in group:
             picture = png(finding)
-            (folder / f"{finding.name}.png").write_bytes(picture)
-            (folder / f"{finding.name}.csv").write_text(csv_text(finding.rows), encoding="utf-8")
+            _put(folder / f"{finding.name}.png", picture)
+            _put(folder / f"{finding.name}.csv", csv_text(finding.rows).encode())
             sections.append(_section(backend, finding, picture))
-    (directory / "result.json").write_text(json_text(findings, facts), encoding="utf-8")
+    _put(directory / "result.json", json_text(findings, facts).encode())
     page = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
@@ -99,7 +100,13 @@ def write(
         _table(("", ""), [(key, str(value)) for key, value in facts.items()]),
         "</body></html>",
     ]
-    (directory / "report.html").write_text("\n".join(page), encoding="utf-8")
+    _put(directory / "report.html", "\n".join(page).encode())
+
+
+def _put(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def _section(backend: str, finding: Finding, picture: bytes) -> str:

@@ -16,10 +16,9 @@ from flexnfv.evaluation.episode import run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.findings import Claim
 from flexnfv.policy import Policy, make_policy
+from flexnfv.records import RATE_WITHIN
 from flexnfv.traces import Trace
 
-RATE_WITHIN = 0.01
-"""Distance of an interval's offered rate from the trace's within which it counts as kept."""
 KEPT_SHARE = 0.95
 """Share of the intervals of an experiment in which it must be kept."""
 
@@ -102,9 +101,16 @@ class Runner:
         """One episode per seed."""
         return [self.episode(chain, policy, trace, seed) for seed in self.seeds]
 
-    def run(self, chain: ServiceChain, policy: Policy, trace: Trace, seed: int) -> Episode:
-        """The records of a policy object, which are not kept."""
-        return run_episode(policy, self.backend(chain), trace, seed)
+    def run(
+        self,
+        chain: ServiceChain,
+        policy: Policy,
+        trace: Trace,
+        seed: int,
+        judged: ServiceChain | None = None,
+    ) -> Episode:
+        """The records of a policy object, which are not kept; `judged` as in `run_episode`."""
+        return run_episode(policy, self.backend(chain), trace, seed, judged=judged)
 
     def enough(self, right: Iterable[bool]) -> bool:
         """Whether a claim that is right in these runs holds.
@@ -139,10 +145,7 @@ def rates_off(episode: Episode, trace: Trace) -> npt.NDArray[np.float64]:
     A late reading covers several intervals, so time counts, not the reading's number.
     """
     end = episode.chain["time_s"]
-    length = episode.chain["interval_s"]
-    edges = np.append(trace.times_s, trace.duration_s)
-    sent = np.append(0.0, np.cumsum(trace.rate_pps) * trace.step_s)
-    wanted = (np.interp(end, edges, sent) - np.interp(end - length, edges, sent)) / length
+    wanted = trace.mean_between(end - episode.chain["interval_s"], end)
     return np.asarray(np.abs(episode.chain["offered_pps"] - wanted) / np.maximum(wanted, 1.0))
 
 

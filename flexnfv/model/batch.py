@@ -18,6 +18,8 @@ from flexnfv.states import RUNNING, STOPPED, StartKind
 
 IntArray = npt.NDArray[np.int64]
 
+_QUEUES = ("queue", "queue_peak")
+
 
 class BatchModel:
     """A batch of B chains on the calibrated model, each with traffic and randomness of its own.
@@ -89,8 +91,11 @@ class BatchModel:
         reading = Reading.zeros(types, slots, (batch,))
         reading.interval_s[...] = chain.interval_s
         reading.processing_ns[...] = chain.processing_ns[:, None]
-        self._figures = Figures(**{name: getattr(reading, name) for name in Figures._fields})
         self._arrays = dict(reading.items())
+        # A reading tells what lies in the rings of a dataplane at the calibration's scale.
+        self._scale = chain.measured.scale
+        self._queues = {} if self._scale == 1 else {n: self._arrays[n].copy() for n in _QUEUES}
+        self._figures = self._make_figures()
         self._advance = advance if plain else compiled_advance()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,8 +103,13 @@ class BatchModel:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._figures = Figures(**{name: self._arrays[name] for name in Figures._fields})
+        self._figures = self._make_figures()
         self._advance = advance if self.plain else compiled_advance()
+
+    def _make_figures(self) -> Figures:
+        """The kernel's view of the buffers; queues in the chain's own packets are its own."""
+        arrays = self._arrays | self._queues
+        return Figures(**{name: arrays[name] for name in Figures._fields})
 
     @property
     def remaining(self) -> IntArray:
@@ -212,6 +222,11 @@ class BatchModel:
                 self._advance(self._constants, self._state, self._figures, envs, targets, decide)
         else:
             self._advance(self._constants, self._state, self._figures, envs, targets, decide)
+        for name, own in self._queues.items():
+            # Not above the ring by a rounding error.
+            self._arrays[name][envs] = np.minimum(
+                own[envs] * self._scale, self.chain.ring_slots[:, None]
+            )
 
     def _set_traffic(
         self, envs: IntArray, rates: npt.NDArray[np.float64], rates_per_interval: int

@@ -58,7 +58,7 @@ def constants_of(
         overload_penalty=chain.overload_penalty.copy(),
         overload_span=chain.overload_span.copy(),
         jitter=chain.jitter.copy(),
-        ring_slots=chain.ring_slots.astype(np.float64),
+        ring_packets=chain.ring_packets.copy(),
         min_instances=chain.min_instances.copy(),
         max_instances=chain.own_slots.copy(),
         cores_per_instance=chain.cores_per_instance.copy(),

@@ -115,7 +115,7 @@ class Constants(NamedTuple):
     overload_penalty: Floats  # [T]
     overload_span: Floats  # [T]
     jitter: Floats  # [T]
-    ring_slots: Floats  # [T]
+    ring_packets: Floats  # [T], packets of the chain's own
     min_instances: Ints  # [T]
     max_instances: Ints  # [T]
     cores_per_instance: Ints  # [T]
@@ -281,7 +281,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
         c: the chain.
         s: state, changed in place.
         f: figures of the interval, filled; `queue`, `state`, `start_kind` and `parked_s` are
-            also the state that the interval starts from.
+            also the state that the interval starts from. Queues are in the chain's own packets.
         envs: environments to advance, [n].
         targets: wanted instances, one row per entry of `envs`, [n, T].
         decide: whether to apply the targets; not in the first interval of an episode.
@@ -559,7 +559,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                                 room = c.capacity_pps[t] * span
                                 room *= 1.0 + c.jitter[t] * wobble(word, i)
                                 if not s.throttled[e, t, i]:
-                                    room += max(0.0, HIGH_MARK * c.ring_slots[t] - queue[e, t, i])
+                                    room += max(0.0, HIGH_MARK * c.ring_packets[t] - queue[e, t, i])
                                 if amount > room:
                                     s.throttled[e, t, i] = True
                                     admitted[t, i] = room / total
@@ -614,7 +614,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             else:
                                 inflow[p, onward] += leaving
                         continue
-                    room = c.ring_slots[t]
+                    room = c.ring_packets[t]
                     penalty = c.overload_penalty[t]
                     excess_scale = 1.0 / (c.overload_span[t] * able)
                     base = ((step * c.substeps + k) * types + t) * words

@@ -10,6 +10,10 @@ Both hold the same columns, one row a sample, the first row at the start of the 
 ============  =========================================================================
 
 Other columns are ignored. What is written reads back bit for bit: times, rates and packet size.
+
+A record of a run (`flexnfv.records`: `time_s`, `interval_s` and `offered_pps`) is a rate series as
+well. There time counts, not the row: a late reading of a live chain covers several intervals, and
+each of them gets its mean rate; where rows were lost, the rate before holds on.
 """
 
 from __future__ import annotations
@@ -33,6 +37,9 @@ if TYPE_CHECKING:
 
 CSV_SUFFIXES = (".csv", ".csv.gz")
 PARQUET_SUFFIXES = (".parquet",)
+
+_RECORD = ("time_s", "interval_s", "offered_pps")
+"""Columns that tell a record: end and length of the interval, seconds, and its mean rate."""
 
 _STEP_TOLERANCE = 0.01
 """A step may differ from the others by this share: times are often written rounded."""
@@ -201,6 +208,8 @@ def _wanted(present: list[str], path: Path) -> list[str]:
         raise InputError(
             "is empty", where=str(path), fix="give a header `t_s,pps` or `t_s,bps` and rows"
         )
+    if set(_RECORD) <= set(present):
+        return [*_RECORD, *(["t_s"] if "t_s" in present else [])]
     rate = "pps" if "pps" in present else "bps"
     missing = [name for name in ("t_s", rate) if name not in present]
     if missing:
@@ -214,11 +223,13 @@ def _wanted(present: list[str], path: Path) -> list[str]:
 
 
 def _trace(path: Path, columns: Mapping[str, FloatArray], packet_bytes: float | None) -> Trace:
-    times = columns["t_s"]
-    if times.size == 0:
+    if next(iter(columns.values())).size == 0:
         raise InputError("has no rows", where=str(path), fix="give at least two samples")
     for name, column in columns.items():
         _check_rows(path, name, column)
+    if "time_s" in columns:
+        return _of_record(path, columns, packet_bytes)
+    times = columns["t_s"]
     step = _constant_step(path, times)
     sizes = columns.get("packet_bytes")
     if sizes is None and packet_bytes is not None:
@@ -243,15 +254,43 @@ def _trace(path: Path, columns: Mapping[str, FloatArray], packet_bytes: float | 
     )
 
 
+def _of_record(path: Path, columns: Mapping[str, FloatArray], packet_bytes: float | None) -> Trace:
+    """The rate series of a record, one sample per monitor interval that passed."""
+    end, length = columns["time_s"], columns["interval_s"]
+    back = np.flatnonzero(np.diff(end) <= 0)
+    if back.size:
+        raise InputError(
+            f"time_s = {end[back[0] + 1]:g} does not follow {end[back[0]]:g}",
+            where=f"{path}, row {back[0] + 2}",
+            fix="import every run by itself",
+        )
+    # A deployment numbers its rows by `t_s`, in whole intervals; a live one measures their length.
+    planned = np.diff(columns["t_s"]) if "t_s" in columns else np.empty(0)
+    step = float(planned.min()) if planned.size else float(np.median(length))
+    if step <= 0:
+        raise InputError("t_s does not ascend", where=str(path), fix="sort the rows by t_s")
+    begin = float(end[0] - length[0])
+    last = np.maximum(np.rint((end - begin) / step).astype(np.int64), 1)
+    covers = np.rint(length / step).astype(np.int64)
+    rates = np.empty(int(last[-1]))
+    known = 0
+    for row, rate in enumerate(columns["offered_pps"]):
+        first = max(known, int(last[row] - covers[row]))
+        rates[known:first] = columns["offered_pps"][max(row - 1, 0)]
+        rates[first : last[row]] = rate
+        known = max(known, int(last[row]))
+    return Trace(name_of(path), rates, step, packet_bytes, str(path), "file")
+
+
 def _check_rows(path: Path, name: str, column: FloatArray) -> None:
     allowed = np.isfinite(column)
     fix = "give a finite number"
-    if name in ("pps", "bps"):
+    if name in ("pps", "bps", "offered_pps"):
         allowed &= column >= 0
         fix = "rates must be finite and not negative"
-    elif name == "packet_bytes":
+    elif name in ("packet_bytes", "interval_s"):
         allowed &= column > 0
-        fix = "sizes must be finite and positive"
+        fix = "sizes and lengths must be finite and positive"
     bad = np.flatnonzero(~allowed)
     if bad.size:
         raise InputError(

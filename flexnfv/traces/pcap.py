@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from flexnfv.errors import InputError
 from flexnfv.traces.files import name_of, readable
-from flexnfv.traces.trace import FloatArray, Trace, check_amount
+from flexnfv.traces.trace import Capture, FloatArray, Trace, check_amount
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -103,6 +103,7 @@ class Packets:
             packet_bytes=self.mean_bytes + _FCS_BYTES,
             source=self.source,
             family="capture",
+            capture=Capture(Path(self.source)),
         )
 
 
@@ -118,10 +119,10 @@ def read_packets(path: Path) -> Packets:
     sizes: list[int] = []
     flows: list[int] = []
     numbers: dict[_Flow, int] = {}
-    with _plain(path) as plain:
+    with plain(path) as packets:
         try:
             # Microseconds, whatever the file holds: cypcap's `ts` takes its fraction for those.
-            with cypcap.open_offline(str(plain), cypcap.TstampPrecision.MICRO) as capture:
+            with cypcap.open_offline(str(packets), cypcap.TstampPrecision.MICRO) as capture:
                 link = int(capture.datalink())
                 for header, frame in capture:
                     times.append(header.ts)
@@ -225,7 +226,7 @@ def _in_order_of_appearance(flows: npt.NDArray[np.int64]) -> npt.NDArray[np.int6
 
 
 @contextmanager
-def _plain(path: Path) -> Iterator[Path]:
+def plain(path: Path) -> Iterator[Path]:
     """The capture as an uncompressed file, which libpcap needs."""
     with readable(path), tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         if path.suffix.lower() != ".gz":

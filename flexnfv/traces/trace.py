@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,21 @@ def pps_to_gbps(pps: float, packet_bytes: float = 64.0) -> float:
     return pps * (packet_bytes + FRAME_OVERHEAD_BYTES) * 8 / 1e9
 
 
+@dataclass(frozen=True)
+class Capture:
+    """The packets that a trace's rates were counted from.
+
+    Attributes:
+        path: file of the packets, all of them.
+        rate: factor of the trace's rates to the recorded ones.
+        compress: factor by which the trace is shorter than the recording.
+    """
+
+    path: Path
+    rate: float = 1.0
+    compress: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """Offered rate over time.
@@ -62,6 +78,7 @@ class Trace:
         packet_bytes: mean packet size in bytes, or None where it is unknown.
         source: file, family with its parameters, or data set that it comes from.
         family: the kind of traffic, for reports by kind (`diurnal`, `flash_crowd`, `file` …).
+        capture: the packets behind the rates, for whom they can still be replayed; None otherwise.
 
     Raises:
         InputError: no sample, a rate that is negative or not finite, a step or a packet size that
@@ -74,6 +91,7 @@ class Trace:
     packet_bytes: float | None = None
     source: str = ""
     family: str = "file"
+    capture: Capture | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -107,7 +125,7 @@ class Trace:
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.rate_pps, self.step_s, self.packet_bytes, self.source, self.family)
-        return Trace, (self.name, *fields)
+        return Trace, (self.name, *fields, self.capture)
 
     def __repr__(self) -> str:
         return (
@@ -172,6 +190,14 @@ class Trace:
         # The difference of two large sums may fall below 0 by a rounding error.
         return np.asarray(np.maximum(np.diff(sent) / np.diff(edges), 0.0), dtype=np.float64)
 
+    def mean_between(self, start_s: npt.ArrayLike, end_s: npt.ArrayLike) -> FloatArray:
+        """float64: mean rate from `start_s` to a later `end_s`, packets/s; 0 beyond the trace."""
+        edges = np.append(self.times_s, self.duration_s)
+        sent = np.append(0.0, np.cumsum(self.rate_pps) * self.step_s)
+        start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+        packets = np.interp(end, edges, sent) - np.interp(start, edges, sent)
+        return np.asarray(packets / (end - start))
+
     def resample(self, step_s: float) -> Trace:
         """The same traffic in steps of `step_s`; see `rates` for what is kept.
 
@@ -187,7 +213,8 @@ class Trace:
             InputError: `factor` is not positive.
         """
         check_amount("compress factor", factor, where=self._where)
-        return replace(self, step_s=self.step_s / factor)
+        capture = self.capture and replace(self.capture, compress=self.capture.compress * factor)
+        return replace(self, step_s=self.step_s / factor, capture=capture)
 
     def scale(self, factor: float) -> Trace:
         """Every rate times `factor`.
@@ -196,7 +223,7 @@ class Trace:
             InputError: `factor` is negative or not finite.
         """
         check_amount("scale factor", factor, zero_allowed=True, where=self._where)
-        return replace(self, rate_pps=self.rate_pps * factor)
+        return replace(self, rate_pps=self.rate_pps * factor, capture=self._captured(factor))
 
     def scale_to_peak(self, peak_pps: float) -> Trace:
         """The same shape with its highest sample at `peak_pps`.
@@ -212,7 +239,8 @@ class Trace:
                 where=self._where,
                 fix="use a trace that carries packets",
             )
-        return replace(self, rate_pps=self.rate_pps / peak * peak_pps)
+        capture = self._captured(peak_pps / peak)
+        return replace(self, rate_pps=self.rate_pps / peak * peak_pps, capture=capture)
 
     def cut(self, start_s: float = 0.0, end_s: float | None = None) -> Trace:
         """The samples from `start_s` up to, not including, `end_s`, rounded to whole samples.
@@ -231,7 +259,8 @@ class Trace:
                 fix=f"choose a range of at least {self.step_s:g} s "
                 f"between 0 and {self.duration_s:g} s",
             )
-        return replace(self, rate_pps=self.rate_pps[first:last])
+        capture = None if first else self.capture  # a replay may end early, but not begin late
+        return replace(self, rate_pps=self.rate_pps[first:last], capture=capture)
 
     def noise(self, sigma: float, seed: int = 0) -> Trace:
         """Multiplies every sample by an independent log-normal factor and keeps the mean.
@@ -248,11 +277,14 @@ class Trace:
         noisy = self.rate_pps * factors
         if (total := noisy.sum()) > 0:
             noisy *= self.rate_pps.sum() / total
-        return replace(self, rate_pps=noisy)
+        return replace(self, rate_pps=noisy, capture=None)
 
     def renamed(self, name: str) -> Trace:
         """The same trace under another name."""
         return replace(self, name=name)
+
+    def _captured(self, factor: float) -> Capture | None:
+        return self.capture and replace(self.capture, rate=self.capture.rate * factor)
 
     @property
     def _where(self) -> str:

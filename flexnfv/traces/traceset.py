@@ -136,6 +136,7 @@ class TraceSet:
             name=f"{trace.name}@{inside * self.step_s:g}s",
             rate_pps=pool.rates[start : start + length] * peaks[0],
             step_s=self.step_s,
+            capture=None,
         )
 
     def _draw(

@@ -153,7 +153,7 @@ def test_latency_is_what_waits_over_what_passes(pages: tuple[Page, Page]) -> Non
     after.instance(0, 0)["served"] = 10_000
     reading = read(before, after)
     served_pps = 10_000 / 0.5 / SCALE
-    assert float(reading.latency_s) == pytest.approx(100 / served_pps + 92.1e-9)
+    assert float(reading.latency_s) == pytest.approx(100 / SCALE / served_pps + 92.1e-9)
 
 
 def test_energy_is_that_of_the_core_states(pages: tuple[Page, Page]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import time
@@ -11,14 +12,19 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 import flexnfv.envs  # noqa: F401 - registers the environment
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
+from flexnfv.hw_backend.pktgen import Period
 from flexnfv.hw_backend.testbed import Testbed, alive
-from flexnfv.traces import Trace
+from flexnfv.traces import Trace, load_trace
+from tests.dataplane.pcap_files import write_pcap
 
 pytestmark = pytest.mark.dataplane
 
@@ -103,9 +109,17 @@ def test_a_trace_that_ended_while_nobody_stepped_has_one_last_reading(make: Make
 
 def test_a_trace_too_fast_is_refused_with_the_highest_scale(make: Make) -> None:
     backend = make(max_pps=100_000.0)
-    with pytest.raises(InputError, match=r"highest possible scale is 0\.0125"):
-        backend.reset(steady(8e6))
+    with pytest.raises(InputError, match=r"highest possible scale is 0\.0111") as refused:
+        backend.reset(steady(9e6))
     backend.reset(steady(2e6))
+    advised = float(refused.value.fix.rpartition(" ")[2])
+    make(max_pps=100_000.0, scale=advised)._check(steady(9e6))  # what is advised is accepted
+
+
+def test_a_chain_that_is_not_paced_is_told_the_highest_peak(make: Make) -> None:
+    backend = make(max_pps=300_000.0, pacing=False, scale=1)
+    with pytest.raises(InputError, match=r"peak of 3e\+05 packets/s or less"):
+        backend._check(steady(9e6))
 
 
 @pytest.mark.parametrize("whom", ["manager", "generator"])
@@ -126,6 +140,67 @@ def test_a_death_ends_the_episode_and_the_next_one_starts_anew(make: Make, whom:
     backend.reset(steady())
     assert carries(backend)
     assert manager_pid(backend) != pid
+
+
+def test_a_capture_is_replayed_with_its_own_packets(make: Make, tmp_path: Path) -> None:
+    frames = [
+        bytes(Ether() / IP(src=f"10.0.0.{n % 3}", dst="10.1.0.1") / UDP(sport=7) / Raw(bytes(158)))
+        for n in range(4000)
+    ]
+    path = write_pcap(tmp_path / "three.pcap", frames, step_ns=1_000_000)
+    packed = tmp_path / "three.pcap.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    backend = make()
+
+    def sent_bytes(spec: str) -> float:
+        """Bytes a packet, of what was sent on a trace."""
+        backend.reset(load_trace(f"{packed}?{spec}"))
+        generator = backend._generator
+        assert generator is not None
+        for _ in range(30):
+            backend.step(ONE)
+            if backend.remaining == 0 or generator.periods:
+                break
+        return sum(p.sent_bytes for p in generator.periods) / sum(p.sent for p in generator.periods)
+
+    # At 1/20, 20 times the recorded rate is the recorded one.
+    assert sent_bytes("scale=20&step=0.1") == len(frames[0]) == 200
+    assert "byte for byte" in backend.description.traffic
+    assert sent_bytes("scale=40&compress=2&step=0.1") == 200
+    assert "byte for byte" in backend.description.traffic
+    assert sent_bytes("scale=10&step=0.1") == 200  # the mean size, without FCS
+    assert "synthetic flows" in backend.description.traffic
+    assert "?scale=20 here" in backend.description.traffic
+
+
+def test_a_generator_that_hangs_is_a_death_and_no_silence(make: Make) -> None:
+    backend = make()
+    backend.reset(steady(intervals=600))
+    assert carries(backend)
+    assert backend._generator is not None
+    generator = backend._generator.pid
+    os.kill(generator, signal.SIGSTOP)
+    with pytest.raises(BackendError, match="told of no period"):
+        for _ in range(300):
+            backend.step(ONE)
+    assert not alive(generator)
+    backend.reset(steady())
+    assert carries(backend)
+
+
+def test_what_the_generator_did_not_keep_is_known_after_its_end(make: Make) -> None:
+    backend = make()
+    backend.reset(steady())
+    assert backend._generator is not None
+    period = Period(1.0, 1.0, 1000, 900, 100, 1000.0, 900.0, 54000)
+    backend._generator.periods.append(period)
+    backend.step(ONE)
+    off = backend.timing.off_rate
+    assert off >= 1
+    backend.close()
+    assert backend.timing.off_rate >= off
+    backend.reset(steady())
+    assert period not in backend._generator.periods
 
 
 def test_an_nf_that_dies_is_a_reading_like_any_other(make: Make) -> None:
@@ -171,7 +246,20 @@ def test_ports_that_no_generator_reaches_carry_their_own_traffic(make: Make) -> 
 
 @pytest.mark.parametrize(
     ("options", "interval_s", "reason"),
-    [({}, 0.02, "too short"), ({"pacing": False}, 0.1, "without pacing")],
+    [
+        ({}, 0.02, "too short"),
+        ({"pacing": False}, 0.1, "without pacing"),
+        ({"scale": float("nan")}, 0.1, "no scale"),
+        ({"scale": 0}, 0.1, "no scale"),
+        ({"scale": -1}, 0.1, "no scale"),
+        ({"scale": 5000}, 0.1, "no scale"),
+        ({"scale": "1/0"}, 0.1, "no scale"),
+        ({"spares": "two"}, 0.1, "spares is 'two'"),
+        ({"spares": -1}, 0.1, "spares is -1"),
+        ({"pacing": "no"}, 0.1, "pacing is 'no'"),
+        ({"law": 1}, 0.1, "law is 1"),
+        ({"max_pps": float("inf")}, 0.1, "max_pps is inf"),
+    ],
 )
 def test_contradictions_are_refused(
     options: dict[str, object], interval_s: float, reason: str
@@ -179,6 +267,13 @@ def test_contradictions_are_refused(
     short = load_chain("paper").replace(interval_s=interval_s)
     with pytest.raises(InputError, match=reason):
         LiveBackend(short, **options)  # type: ignore[arg-type]
+
+
+def test_options_may_come_as_text() -> None:
+    backend = LiveBackend(chain(), scale="1/10", ports="memif", folder="here")
+    assert backend.description.scale == pytest.approx(0.1)
+    assert backend._ports == ("memif",)
+    assert backend._folder == Path("here")
 
 
 def test_the_environment_runs_on_it_and_survives_the_manager() -> None:
@@ -192,7 +287,19 @@ def test_the_environment_runs_on_it_and_survives_the_manager() -> None:
         _, _, terminated, truncated, info = env.step(action)
         assert not terminated
         assert not truncated
-        kill(manager_pid(backend))
+        assert info["timing"].late >= 0
+        kill(int(backend._client.read().of_type(1)["pid"][0]))
+        for _ in range(20):
+            _, _, terminated, truncated, info = env.step(action)
+            if truncated:
+                break
+        assert not terminated
+        assert info["reason"] == "an instance of NF2 died"
+        pid = manager_pid(backend)
+        _, info = env.reset()
+        assert manager_pid(backend) == pid
+        assert info["reading"].running.tolist() == [1, 1, 1]
+        kill(pid)
         for _ in range(5):
             _, _, terminated, truncated, info = env.step(action)
             if truncated:

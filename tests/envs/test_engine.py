@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, Timing
 from flexnfv.envs.engine import BackendEngine
 from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.sb3 import RowVecEnv
+from flexnfv.envs.service_chain import ServiceChainEnv
 from flexnfv.envs.task import Task
 from flexnfv.errors import BackendError
 from flexnfv.model import ModelBackend
 from flexnfv.reading import Reading
+from flexnfv.traces import Trace
 
 
 def test_a_single_backend_steps_as_a_batch_of_one() -> None:
@@ -55,3 +57,35 @@ def test_a_backend_that_dies_ends_the_episode_and_the_next_one_goes_on() -> None
         assert all("terminal_observation" in info for info in infos) == ends[-1]
         env.rollout.left[:] = np.maximum(env.rollout.left, 2)
     assert ends == [False, False, True, False, False, False]
+
+
+class OnAClock(ModelBackend):
+    """A model that tells its timing, as live chains do; an NF dies in its third step."""
+
+    steps = 0
+    timing = Timing(0, 0.0, 0)
+
+    def step(self, targets: object) -> Reading:
+        self.steps += 1
+        if self.steps == 3:
+            self.kill(1, 0)
+        return super().step(targets)  # type: ignore[arg-type]
+
+
+def test_an_nf_that_dies_ends_an_episode_on_a_live_chain_alone() -> None:
+    task = Task.build("paper", episode=12)
+    for backend in (OnAClock(task.chain), ModelBackend(task.chain, death_rate_per_s=100.0)):
+        lives = not isinstance(backend, OnAClock)
+        env = ServiceChainEnv(task.chain, backend=backend)
+        env.reset(seed=1, options={"trace": Trace("steady", np.full(12, 1e6), 1.0)})
+        ends = []
+        for _ in range(4):
+            _, _, terminated, truncated, info = env.step(np.full(3, 2))
+            assert not terminated
+            ends.append(truncated)
+            assert (info.get("reason") == "an instance of NF2 died") == truncated
+        assert ends == ([False] * 4 if lives else [False, False, True, False])
+        engine = BackendEngine(OnAClock(task.chain))
+        engine.reset_envs(np.array([0]), np.full((1, 12), 1e6), np.array([7], dtype=np.uint64))
+        died = [bool(engine.step(np.ones((1, 3), np.int64)) and engine.died) for _ in range(3)]
+        assert died == [False, False, True]

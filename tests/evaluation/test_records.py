@@ -12,9 +12,13 @@ from pyarrow import parquet
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
+from flexnfv.evaluation.episode import run_episode
 from flexnfv.evaluation.records import Recorder, read_episode, write_episode
+from flexnfv.model import ModelBackend
+from flexnfv.policy import make_policy
 from flexnfv.reading import Reading
-from flexnfv.records import COLUMNS
+from flexnfv.records import COLUMNS, off_rate
+from flexnfv.traces import Trace, load_trace
 
 
 def test_a_file_has_a_row_per_interval_and_a_documented_column_per_figure_and_type(
@@ -55,7 +59,7 @@ def test_what_is_written_reads_back_to_the_bit(tmp_path: Path) -> None:
         for _, array in reading.items():
             array[...] = rng.integers(0, 5, array.shape)
         recorder.add(reading, rng.integers(1, 8, chain.types), rng.random())
-    written = recorder.episode({"trace": "t", "seed": 3})
+    written = recorder.episode({"trace": "t", "seed": 3}, None)
     write_episode(written, tmp_path / "one.parquet")
     read = read_episode(tmp_path / "one.parquet")
     assert read.nf_names == chain.nf_names
@@ -74,7 +78,7 @@ def test_a_reading_may_be_reused_by_the_backend_after_it_was_kept() -> None:
     for value in (1.0, 2.0):
         reading.offered_pps[...] = value
         recorder.add(reading, np.ones(1, np.int64), 0.0)
-    assert recorder.episode({}).chain["offered_pps"].tolist() == [1.0, 2.0]
+    assert recorder.episode({}, None).chain["offered_pps"].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 but no more", b"x" * 4096])
@@ -92,3 +96,41 @@ def test_somebody_elses_parquet_file_is_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"x": [1]}), path)
     with pytest.raises(InputError, match="not a record of ours"):
         read_episode(path)
+
+
+def test_the_wanted_rate_stands_beside_the_offered_one_and_what_differs_is_marked() -> None:
+    chain = load_chain("paper")
+    trace = Trace("steps", np.array([1e6, 2e6, 3e6, 4e6, 5e6]), 1.0)
+    recorder = Recorder(chain)
+    # The third reading was late and covers two seconds; the last one was offered 2 % too much.
+    for end_s, length_s, offered in ((1, 1, 1e6), (2, 1, 2.01e6), (4, 2, 3.5e6), (5, 1, 5.1e6)):
+        reading = Reading.zeros(chain.types, chain.slots)
+        reading.time_s[...], reading.interval_s[...] = end_s, length_s
+        reading.offered_pps[...] = offered
+        recorder.add(reading, np.ones(3, np.int64), 0.0)
+    found = recorder.episode({}, trace)
+    np.testing.assert_allclose(found.chain["wanted_pps"], [1e6, 2e6, 3.5e6, 5e6])
+    assert found.chain["off_rate"].tolist() == [False, False, False, True]
+    alone = recorder.episode({}, None)
+    assert np.isnan(alone.chain["wanted_pps"]).all()
+    assert not alone.chain["off_rate"].any()
+
+
+def test_a_short_interval_may_be_off_by_part_of_a_seconds_packets() -> None:
+    reading = Reading.zeros(3, 8, (3,))
+    reading.interval_s[...] = 0.1
+    reading.offered_pps[...] = [1e6, 1.09e6, 1.11e6]
+    assert off_rate(reading, np.full(3, 1e6)).tolist() == [False, False, True]
+
+
+def test_the_model_offers_what_the_trace_wants() -> None:
+    chain = load_chain("paper").replace(interval_s=0.7)
+    found = run_episode(
+        make_policy("static"),
+        ModelBackend(chain),
+        load_trace("synthetic/self_similar").cut(0, 60),
+        1,
+    )
+    np.testing.assert_allclose(found.chain["wanted_pps"], found.chain["offered_pps"], rtol=1e-9)
+    assert not found.chain["off_rate"].any()
+    assert "timing" not in found.facts

@@ -13,8 +13,17 @@ from flexnfv.chain import Calibration, ServiceChain, load_calibration, load_chai
 from flexnfv.cli import main
 from flexnfv.errors import BackendError, InputError
 from flexnfv.experiments import latency
-from flexnfv.experiments.calibrate import INTERVAL_S, alone_chain, calibrate, toml
+from flexnfv.experiments.calibrate import (
+    INTERVAL_S,
+    Measured,
+    alone_chain,
+    calibrate,
+    compare,
+    estimate,
+    toml,
+)
 from flexnfv.experiments.measure import (
+    FACTORS,
     Overload,
     fit_overload,
     half_width,
@@ -198,3 +207,34 @@ def test_an_existing_output_or_another_suffix_is_refused(
     assert not (tmp_path / "kept.toml").exists()
     with pytest.raises(InputError, match=r"\.toml"):
         calibrate(load_chain("single"), "model", tmp_path / "kept.json")
+
+
+def test_the_loss_free_rate_is_found_though_rings_at_a_scale_fill_slowly() -> None:
+    chain = altered(0.0, 0.35, 0.0)
+    slow = chain.with_calibration(chain.measured.model_copy(update={"scale": 1 / 20}))
+    # A ring of 4,095 places takes up 18 ms of the traffic: 2 % too much would fill it in a second.
+    assert loss_free_rate(bench(slow), 5e6) == pytest.approx(4.43e6, rel=0.005)
+
+
+def test_a_declared_processing_time_is_called_so_beside_what_was_measured() -> None:
+    def found(*, declared: bool) -> Measured:
+        return Measured(
+            processing_ns=np.array([92.1, 92.1]),
+            inside_ns=np.array([11.0, 13.0, 12.0]),
+            declared=declared,
+            loss_free_pps=np.array([4.4e6, 4.4e6]),
+            overload=Overload(np.array(FACTORS), np.ones(len(FACTORS))),
+            served=np.ones(4),
+            ring=0.0,
+            latencies=[],
+            imbalance=[],
+        )
+
+    paced, plain = estimate(found(declared=True)), estimate(found(declared=False))
+    assert paced.processing_ns == plain.processing_ns == 92.1
+    assert "declared, not measured" in paced.source
+    assert "inside process() it measures 12.0 ns ±" in paced.source
+    assert plain.source.startswith("processing time measured")
+    rows = compare("monitor", found(declared=True), found(declared=True)).rows
+    (row,) = [row for row in rows if row["figure"] == "time inside process(), ns"]
+    assert (row["measured"], row["model"], row["samples"]) == (12.0, "", 3)

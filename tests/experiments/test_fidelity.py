@@ -13,19 +13,21 @@ import pytest
 import flexnfv.backends
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.cli import main
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.episode import run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.fidelity import (
     Replay,
     closed_loop_claims,
+    compare,
     core_usage,
     drop_rate,
     fidelity,
     per_second,
     replay_claims,
-    together,
 )
 from flexnfv.model import ModelBackend
+from flexnfv.policies.watermark import Watermark
 from flexnfv.policy import Policy, make_policy
 from flexnfv.traces import Trace, load_trace
 
@@ -68,12 +70,45 @@ def test_a_replay_goes_by_time_so_that_a_late_reading_shifts_nothing() -> None:
     assert said == [2, 3, 3, 4, 4, 4]
 
 
-def test_seconds_that_one_run_lacks_are_left_out_of_both() -> None:
-    one = {"second": np.array([0.0, 1, 2, 4]), "queue": np.array([10.0, 11, 12, 14])}
-    other = {"second": np.array([1.0, 3, 4]), "queue": np.array([21.0, 23, 24])}
-    first, second = together([one, other])
-    assert first["queue"].tolist() == [11, 14]
-    assert second["queue"].tolist() == [21, 24]
+def late(found: Episode, first: int, last: int) -> Episode:
+    """The same run as a live chain tells of it that reads the intervals first .. last at once."""
+    lengths = found.chain["interval_s"][first : last + 1]
+    keep = np.r_[0:first, last : len(found)]
+    chain = {name: values[keep].copy() for name, values in found.chain.items()}
+    chain["interval_s"][first] = lengths.sum()
+    for name in ("offered_pps", "delivered_pps", "dropped_pps"):
+        packets = found.chain[name][first : last + 1] * lengths
+        chain[name][first] = packets.sum() / lengths.sum()
+    return replace(found, chain=chain, types={n: v[keep] for n, v in found.types.items()})
+
+
+def test_a_late_reading_is_compared_over_all_the_seconds_that_it_covers() -> None:
+    ours = episode(load_chain("paper"), "watermark")
+    theirs = late(ours, 20, 59)
+    theirs = replace(theirs, facts={"timing": {"late": 39, "lag_p99_s": 0.0004, "off_rate": 0}})
+    (near, _) = replay_claims(ours, theirs)
+    assert near.measured == "in 100.0% of 120 seconds, 120 of them compared"
+    theirs.chain["delivered_pps"][20] *= 1.1  # one reading, a third of the run
+    (near, _) = replay_claims(ours, theirs)
+    assert near.measured.startswith("in 66.7% of 120 seconds")
+    assert not near.holds
+    found = compare("watermark", "live", theirs, ours, ours)
+    assert "39 intervals were late, 99 % of readings were taken within 0.4 ms" in found.notes[1]
+    rows = found.rows
+    assert [row["seconds"] for row in rows[19:22]] == [1, 40, 1]
+    assert [row["second"] for row in rows[19:22]] == [19, 20, 60]
+    assert rows[20]["the model: queue"] == float(ours.types["queue"][59].sum())
+
+
+def test_seconds_that_one_run_lacks_count_as_failures() -> None:
+    ours = episode(load_chain("paper"), "watermark")
+    columns = [
+        {name: values[:90] for name, values in of.items()} for of in (ours.chain, ours.types)
+    ]
+    short = replace(ours, chain=columns[0], types=columns[1])
+    (near, _) = replay_claims(ours, short)
+    assert near.measured == "in 75.0% of 120 seconds, 90 of them compared"
+    assert not near.holds
 
 
 def test_a_slower_machine_fails_the_claims_that_it_should() -> None:
@@ -157,3 +192,88 @@ def test_a_backend_that_agrees_passes_with_every_policy(tmp_path: Path) -> None:
     assert all(finding.holds for finding in findings)
     assert len({finding.name for finding in findings}) == 2
     assert [len(finding.claims) for finding in findings] == [5, 5]
+
+
+class Other:
+    """A third party's backend that keeps what the policies are told; dies when it is to."""
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.episodes = 0
+        self.dies_at = dies_at
+
+    def load(self) -> Any:
+        def make(chain: ServiceChain) -> ModelBackend:
+            backend = ModelBackend(chain)
+            backend.description = replace(backend.description, name="other", scale=1 / 20)
+            whole = backend.reset
+
+            def reset(trace: Trace | None, seed: int | None = None) -> Any:
+                if self.episodes == self.dies_at:
+                    raise BackendError("it died")
+                self.episodes += 1
+                return whole(trace, seed)
+
+            backend.reset = reset  # type: ignore[method-assign]
+            return backend
+
+        return make
+
+
+def install(monkeypatch: pytest.MonkeyPatch, backend: Other) -> None:
+    known = flexnfv.backends.registered() | {"other": backend}
+    monkeypatch.setattr(flexnfv.backends, "registered", lambda: known)
+
+
+def test_policies_decide_for_the_calibrated_chain_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Other())
+    told: list[ServiceChain] = []
+    whole = Watermark.reset
+
+    def reset(self: Watermark, chain: ServiceChain, *rest: Any, **more: Any) -> None:
+        told.append(chain)
+        whole(self, chain, *rest, **more)
+
+    monkeypatch.setattr(Watermark, "reset", reset)
+    calibrated = slower(0.1)
+    (finding,) = fidelity(
+        load_chain("paper"),
+        TRACE.cut(0, 20),
+        ["watermark"],
+        tmp_path / "out",
+        backend="other",
+        modelled=calibrated,
+    )
+    assert len(told) >= 2
+    assert all(chain is calibrated for chain in told)
+    assert any("20 times as many" in note for note in finding.notes)
+
+
+def test_every_policy_is_checked_before_the_first_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Other()
+    install(monkeypatch, other)
+    for wrong in (["watermark", "wotermark"], []):
+        with pytest.raises(InputError):
+            fidelity(load_chain("paper"), TRACE, wrong, tmp_path / "out", backend="other")
+    assert other.episodes == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_found_before_the_backend_died_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, Other(dies_at=2))
+    policies = ["static", "watermark", "target_tracking"]
+    with pytest.raises(BackendError):
+        fidelity(load_chain("paper"), TRACE, policies, tmp_path / "out", backend="other")
+    written = json.loads((tmp_path / "out/result.json").read_text())
+    assert set(written["findings"]["other"]) == {"static", "watermark"}
+    assert written["facts"]["policies"] == policies
+    kept = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert kept == {
+        *("report.html", "result.json", "static.csv", "static.png"),
+        *("watermark.csv", "watermark.png"),
+    }

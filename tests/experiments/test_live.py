@@ -54,4 +54,5 @@ def test_an_nf_is_calibrated_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found.scale == pytest.approx(1 / 20)
     # Paced to the rate of the chain's calibration, 4.43 Mpps; the width is for busy cores.
     assert found.nf["monitor"].loss_free_pps == pytest.approx(4.43e6, rel=0.5)
+    assert "inside process() it measures" in found.nf["monitor"].source
     assert load_chain("single", calibration=out).measured == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -171,3 +172,17 @@ def test_a_backend_that_dies_fails_the_run_but_loses_nothing_that_was_found(
     assert "process 7" in (tmp_path / "out/report.html").read_text()
     assert main(["reproduce", "fig4", "--backend", "model", "--out", str(tmp_path / "two")]) == 1
     assert "FAIL  the backend died in fig4" in capsys.readouterr().out
+
+
+def test_a_late_reading_shifts_no_step_of_fig_3() -> None:
+    with Runner("model", runs=1) as runner:
+        (whole,) = runner.episodes(paper.doubled(), paper.FLEXNFV, fig3.trace())
+    keep = np.r_[0:3, 4 : len(whole)]  # seconds 3 and 4 are one reading
+    chain = {name: values[keep].copy() for name, values in whole.chain.items()}
+    chain["interval_s"][3] = 2.0
+    late = replace(whole, chain=chain, types={n: v[keep] for n, v in whole.types.items()})
+    assert len(late) == len(whole) - 1
+    for episode in (whole, late):
+        assert fig3.blocked_at_once(episode)
+        assert fig3.rerun_not_launched(episode)
+        assert fig3.late_share(episode) <= fig3.LATE_SHARE

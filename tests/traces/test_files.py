@@ -182,3 +182,39 @@ def test_writing_refuses_what_it_should(tmp_path: Path) -> None:
         write(trace, old / "below" / "t.csv")
     assert old.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_record_is_read_by_time_so_that_late_and_lost_rows_distort_nothing(
+    tmp_path: Path, numbered: bool
+) -> None:
+    path = tmp_path / "run.csv"
+    # The second reading came late and covers three intervals; after the third, two rows were lost.
+    rows = [
+        (0.5001, 0.5001, 10.0, 0.0),
+        (2.0003, 1.5002, 20.0, 0.5),
+        (2.4999, 0.4996, 30.0, 1.0),
+        (4.0, 0.5001, 40.0, 2.5),
+        (4.5, 0.5, 50.0, 3.0),
+    ]
+    header = (
+        "time_s,interval_s,offered_pps,pps,t_s" if numbered else "time_s,interval_s,offered_pps"
+    )
+    lines = [
+        f"{end},{length},{pps}" + (f",{pps},{start}" if numbered else "")
+        for end, length, pps, start in rows
+    ]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    trace = read(path)
+    assert trace.rate_pps.tolist() == [10, 20, 20, 20, 30, 30, 30, 40, 50]
+    assert trace.step_s == pytest.approx(0.5, rel=1e-3)
+    if numbered:
+        assert trace.step_s == 0.5
+
+
+def test_a_record_of_two_runs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("time_s,interval_s,offered_pps\n1,1,5\n2,1,5\n1,1,5\n")
+    with pytest.raises(InputError, match=r"time_s = 1 does not follow 2") as refused:
+        read(path)
+    assert refused.value.where.endswith("row 3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import pickle
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from flexnfv.errors import InputError
+from flexnfv.traces import TraceSet, load_trace
 from flexnfv.traces.pcap import flow_of, read_packets
+from flexnfv.traces.trace import Capture
 
 MICRO, NANO = 0xA1B2C3D4, 0xA1B23C4D
 START = 1_700_000_000
@@ -261,3 +264,20 @@ def test_every_packet_counts_in_one_sample(tmp_path: Path) -> None:
         assert trace.duration_s > packets.duration_s
     with pytest.raises(InputError, match="step_s is 0"):
         packets.trace(0.0)
+
+
+def test_a_trace_knows_its_packets_as_long_as_they_can_be_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "two.pcap"
+    path.write_bytes(pcap([(n * 0.5, frame()) for n in range(20)]))
+    whole = load_trace(path)
+    assert whole.capture == Capture(path)
+    near = load_trace(f"{path}?end=8&compress=2&step=1&scale=3")
+    assert near.capture == Capture(path, rate=3.0, compress=2.0)
+    peak = whole.scale_to_peak(10 * whole.peak_pps)
+    assert peak.capture is not None
+    assert peak.capture.rate == pytest.approx(10)
+    assert pickle.loads(pickle.dumps(near)).capture == near.capture
+    for changed in (whole.cut(2), whole.noise(0.1)):
+        assert changed.capture is None
+    drawn = TraceSet("one", (whole,), 1.0).sample(np.random.default_rng(1), 3)
+    assert drawn.capture is None

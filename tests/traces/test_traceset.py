@@ -100,7 +100,7 @@ def test_a_batch_can_be_written_into_a_buffer_of_the_caller() -> None:
 
 
 @given(seed=st.integers(0, 2**32), length=st.integers(1, 600))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_one_segment_is_the_first_row_of_a_batch_of_one(seed: int, length: int) -> None:
     chosen = split("train")
     one = chosen.sample(np.random.default_rng(seed), length)

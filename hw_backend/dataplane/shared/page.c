@@ -1,8 +1,18 @@
 #include "shared/page.h"
 
 #include <string.h>
+#include <unistd.h>
 
-enum { TRIES = 100000 };
+enum { SPINS = 100, TRIES = 20000, NAP_US = 50 };
+
+/* A writer that was interrupted may need the very CPU that we wait on. */
+static void await_writer(int attempt)
+{
+    if (attempt < SPINS)
+        __builtin_ia32_pause();
+    else
+        usleep(NAP_US);
+}
 
 static uint32_t sequence_of(const struct fx_page *page)
 {
@@ -18,7 +28,7 @@ int fx_page_read(const struct fx_page *page, struct fx_page *copy)
     for (int attempt = 0; attempt < TRIES; attempt++) {
         uint32_t before = sequence_of(page);
         if (before & 1) {
-            __builtin_ia32_pause();
+            await_writer(attempt);
             continue;
         }
         memcpy(copy, page, sizeof(*copy));
