@@ -30,18 +30,17 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.build import MANAGER, built
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
+from flexnfv.hw_backend.folder import for_a_new_manager, read_prefix, remove_files, write_prefix
 from flexnfv.hw_backend.leftovers import remove_dpdk_files
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.processes import end_orphans
 
 LOG_FILE = "manager.log"
 NF_LOG_FILE = "nf.log"
 CONFIGURATION_FILE = "manager.conf"
-PREFIX_FILE = "prefix"
-"""Holds the DPDK file prefix, so that whoever finds a dead manager can clean up behind it."""
 
 _START_S = 30.0
 _END_S = 10.0
-_ORPHANS_S = 5.0
 _POLL_S = 0.005
 
 _number = count()
@@ -127,7 +126,6 @@ class Testbed:
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
         self._generators: list[Pktgen] = []
-        self._nf_pids: set[int] = set()
 
     # --- life -------------------------------------------------------------------------------
 
@@ -148,12 +146,12 @@ class Testbed:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            remove_stale(self.folder)
         try:
             text = configuration(self.chain, self.ports, self.folder, self.options)
-            (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
-            (self.folder / PREFIX_FILE).write_text(self.prefix, encoding="utf-8")
-            self._spawn(program)
+            with for_a_new_manager(self.folder):
+                (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
+                write_prefix(self.folder, self.prefix)
+                self._spawn(program)
             self._await_start()
         except BaseException:
             self.close()
@@ -173,12 +171,10 @@ class Testbed:
             if process.stdin is not None:
                 process.stdin.close()
             if not clean:
-                _end_orphans(self._nf_pids)
+                end_orphans(self.prefix)
                 remove_dpdk_files(self.prefix)
-                for name in ("page", SOCKET_FILE):
-                    (self.folder / name).unlink(missing_ok=True)
-            for path in (*self.folder.glob(f"{MEMIF_SOCKET}*"), self.folder / PREFIX_FILE):
-                path.unlink(missing_ok=True)
+            if read_prefix(self.folder) == self.prefix:  # else it is another manager's by now
+                remove_files(self.folder)
         if self._own_folder and self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -238,10 +234,6 @@ class Testbed:
                 f"the manager (process {process.pid}) {_ended(code)}: {self.words()}"
             )
 
-    def remember_nfs(self) -> None:
-        """Note the NFs' processes, so that they are found should the manager be killed."""
-        self._nf_pids.update(self.client.read().pids)
-
     def words(self) -> str:
         """The last line of the manager's log, and of the NFs' where it points there."""
         line = _last_line(self.folder / LOG_FILE)
@@ -290,7 +282,6 @@ class Testbed:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_S)
-        self.remember_nfs()
 
     def _failed_start(self, code: int) -> Exception:
         words = self.words()
@@ -317,35 +308,6 @@ def check_huge_pages(pages: Path = Path("/proc/sys/vm/nr_hugepages")) -> None:
         )
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove what a killed manager left in its folder, and of its huge pages.
-
-    Raises:
-        InputError: a manager runs there.
-    """
-    if (folder / SOCKET_FILE).exists():
-        with suppress(BackendError):
-            Client(folder).close()
-            raise InputError(
-                "a manager runs there",
-                where=str(folder),
-                fix="stop it (`flexnfv dataplane down`)",
-            )
-    if (folder / PREFIX_FILE).exists():
-        remove_dpdk_files((folder / PREFIX_FILE).read_text(encoding="utf-8"))
-    for name in ("page", SOCKET_FILE, PREFIX_FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _last_line(log: Path) -> str:
     try:
         text = log.read_text(errors="replace").strip()
@@ -370,20 +332,3 @@ def _end(process: subprocess.Popen[bytes]) -> bool:
         process.kill()
         process.wait()
     return process.returncode in (0, 2)
-
-
-def _end_orphans(pids: set[int]) -> None:
-    """NFs leave by themselves when their manager is gone; whoever does not is killed."""
-    deadline = time.monotonic() + _ORPHANS_S
-    while (left := [pid for pid in pids if _is_nf(pid)]) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-
-
-def _is_nf(pid: int) -> bool:
-    """Whether a process is (still) an NF: its id may be another program's by now."""
-    try:
-        return alive(pid) and Path(f"/proc/{pid}/exe").readlink().name.startswith("flexnfv-nf")
-    except OSError:
-        return False

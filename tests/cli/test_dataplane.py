@@ -15,7 +15,7 @@ import pytest
 
 from flexnfv.cli import main
 from flexnfv.hw_backend import running
-from flexnfv.hw_backend.testbed import alive
+from flexnfv.hw_backend.processes import alive
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
-from flexnfv.hw_backend.testbed import Testbed, alive
+from flexnfv.hw_backend.processes import alive
+from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.traces import Trace
 
 pytestmark = pytest.mark.dataplane
