@@ -25,12 +25,12 @@ def remove_dpdk_files(prefix: str) -> None:
     if not is_ours(prefix):
         return
     shutil.rmtree(_runtime() / prefix, ignore_errors=True)
-    for mount in _huge_mounts():
+    for mount in huge_mounts():
         for path in mount.glob(f"{prefix}map_*"):
             path.unlink(missing_ok=True)
 
 
-def _huge_mounts() -> Iterator[Path]:
+def huge_mounts() -> Iterator[Path]:
     """Where file systems of huge pages are mounted; a space is written as \\040 there."""
     for line in Path("/proc/mounts").read_text().splitlines():
         _, mount, kind, *_ = line.split()

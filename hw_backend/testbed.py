@@ -31,7 +31,7 @@ from flexnfv.hw_backend.build import MANAGER, built
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
 from flexnfv.hw_backend.folder import for_a_new_manager, read_prefix, remove_files, write_prefix
-from flexnfv.hw_backend.leftovers import remove_dpdk_files
+from flexnfv.hw_backend.leftovers import huge_mounts, remove_dpdk_files
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 from flexnfv.hw_backend.processes import end_orphans
 
@@ -94,6 +94,7 @@ class Testbed:
         folder: where page, socket, configuration and logs lie, and stay (an existing or a new
             folder without a manager in it); by default a temporary one, removed in the end.
         placement: who runs where, `place` of all allowed CPUs if None.
+        huge_dir: the hugetlbfs mount to use, DPDK's choice if None.
         keep: the manager outlives this process.
 
     Attributes:
@@ -112,6 +113,7 @@ class Testbed:
         options: ManagerOptions | None = None,
         folder: Path | None = None,
         placement: Placement | None = None,
+        huge_dir: Path | None = None,
         keep: bool = False,
     ) -> None:
         self.chain = chain
@@ -123,6 +125,7 @@ class Testbed:
         self.prefix = f"flexnfv_{os.getpid()}_{next(_number)}"
         self.folder = folder.resolve() if folder is not None else Path()
         self._own_folder = folder is None
+        self._huge_dir = huge_dir
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
         self._generators: list[Pktgen] = []
@@ -141,6 +144,12 @@ class Testbed:
             raise BackendError("this testbed was started before; make another one")
         program = built(MANAGER)
         check_huge_pages()
+        if self._huge_dir is not None and self._huge_dir.resolve() not in huge_mounts():
+            raise InputError(
+                f"{self._huge_dir} is no mount of huge pages",
+                where="huge_dir",
+                fix=f"run: mount -t hugetlbfs nodev {self._huge_dir}",
+            )
         if self._own_folder:
             self.folder = Path(tempfile.mkdtemp(prefix="flexnfv-"))
         else:
@@ -252,6 +261,8 @@ class Testbed:
         ]
         if any(is_nic(port) for port in self.ports):
             command.append("--pci")
+        if self._huge_dir is not None:
+            command += ["--huge-dir", str(self._huge_dir.resolve())]
         if not self._keep:
             command.append("--tethered")  # its standard input ends with this process
         with (self.folder / LOG_FILE).open("ab") as log:

@@ -17,7 +17,7 @@ OTHERS = ("rte", "flexnfv_12_01", "flexnfv-pktgen-7")
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with the files of several DPDK programs."""
     monkeypatch.setattr(leftovers, "_runtime", lambda: tmp_path / "run")
-    monkeypatch.setattr(leftovers, "_huge_mounts", lambda: [tmp_path / "huge"])
+    monkeypatch.setattr(leftovers, "huge_mounts", lambda: [tmp_path / "huge"])
     (tmp_path / "huge").mkdir()
     (tmp_path / "folder").mkdir()
     for prefix in (OURS, *OTHERS):
