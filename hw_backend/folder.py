@@ -12,6 +12,7 @@ from flexnfv.errors import InputError
 from flexnfv.hw_backend.client import PAGE_FILE, SOCKET_FILE
 from flexnfv.hw_backend.config import MEMIF_SOCKET
 from flexnfv.hw_backend.leftovers import is_ours, remove_dpdk_files
+from flexnfv.hw_backend.power import put_back_governors
 from flexnfv.hw_backend.processes import end_orphans, manager_in
 
 PREFIX_FILE = "prefix"
@@ -56,11 +57,12 @@ def _clean(folder: Path) -> None:
     if is_ours(prefix):
         end_orphans(prefix)
         remove_dpdk_files(prefix)
-    remove_files(folder)
+    leave_in_order(folder)
 
 
-def remove_files(folder: Path) -> None:
-    """Remove what a manager makes in its folder, and what tells of it; logs stay."""
+def leave_in_order(folder: Path) -> None:
+    """After a manager: CPUs as they were, and its files removed but for its logs."""
+    put_back_governors(folder)
     for name in (PAGE_FILE, SOCKET_FILE, f"{MEMIF_SOCKET}*", PREFIX_FILE):
         for path in folder.glob(name):
             path.unlink(missing_ok=True)

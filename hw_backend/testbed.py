@@ -30,9 +30,15 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.build import MANAGER, built
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
-from flexnfv.hw_backend.folder import for_a_new_manager, read_prefix, remove_files, write_prefix
+from flexnfv.hw_backend.folder import (
+    for_a_new_manager,
+    leave_in_order,
+    read_prefix,
+    write_prefix,
+)
 from flexnfv.hw_backend.leftovers import huge_mounts, remove_dpdk_files
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.power import note_governors
 from flexnfv.hw_backend.processes import end_orphans
 
 LOG_FILE = "manager.log"
@@ -160,6 +166,7 @@ class Testbed:
             with for_a_new_manager(self.folder):
                 (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
                 write_prefix(self.folder, self.prefix)
+                note_governors(self.folder, self.placement.nfs)
                 self._spawn(program)
             self._await_start()
         except BaseException:
@@ -183,7 +190,7 @@ class Testbed:
                 end_orphans(self.prefix)
                 remove_dpdk_files(self.prefix)
             if read_prefix(self.folder) == self.prefix:  # else it is another manager's by now
-                remove_files(self.folder)
+                leave_in_order(self.folder)
         if self._own_folder and self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
 
