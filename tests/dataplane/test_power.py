@@ -14,6 +14,7 @@ import pytest
 
 from flexnfv.hw_backend import power
 from flexnfv.hw_backend.power import GOVERNORS_FILE, note_governors, put_back_governors
+from tests.dataplane.running_manager import BLOCKED, STOPPED, Manager
 
 
 @pytest.fixture
@@ -151,3 +152,32 @@ def test_an_instance_of_several_cores_runs_on_them_and_leaves_their_frequency(
         "an instance of 2 cores keeps their frequency as it is"
         in (tmp_path / "m" / "nf.log").read_text()
     )
+
+
+@pytest.mark.dataplane
+def test_a_core_that_is_another_instances_second_keeps_its_frequency(tmp_path: Path) -> None:
+    if not {0, 1} <= os.sched_getaffinity(0):
+        pytest.skip("CPUs 0 and 1 are not both allowed")
+    text = (
+        "type wide function=monitor cores=2 max=1\n"
+        "type first function=monitor max=1\n"
+        "type second function=monitor max=1\n"
+        "chain main types=wide,first,second\nport net_null0 peer=0\n"
+    )
+    wrapper = ["unshare", "-m", "sh", str(Path(__file__).with_name("fake_cpufreq.sh"))]
+    options = ["--cores", "0", "--nf-cores", "0,1"]
+    with Manager(tmp_path, text, *options, wrapper=[*wrapper, str(tmp_path)]) as manager:
+        manager.until(lambda: manager.page().power == 1, "a managed core")
+        assert [manager.instance(t, 0).core for t in range(3)] == [0, 0, 1]
+        speed = (tmp_path / "speed").read_text()
+        manager.command("BLOCK", nf=2, slot=0)
+        manager.await_states(2, [BLOCKED])
+        assert (tmp_path / "speed").read_text() == speed
+        manager.command("STOP", nf=0, slot=0)
+        manager.await_states(0, [STOPPED])
+        manager.command("RERUN", nf=2, slot=0)
+        manager.command("BLOCK", nf=2, slot=0)  # now it has the core for itself
+        manager.await_states(2, [BLOCKED])
+        manager.until(
+            lambda: (tmp_path / "speed").read_text().startswith("800000"), "the lowest frequency"
+        )
