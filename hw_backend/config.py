@@ -19,6 +19,11 @@ from flexnfv.mapping import MappingKind
 MEMIF_SOCKET = "memif.sock"
 """Socket of the port `memif`, in the manager's folder."""
 
+MAX_THREADS = 4
+"""RX threads, and TX threads, that a manager may have."""
+RING_SIZES = (64, 1 << 20)
+"""Smallest and largest receive ring."""
+
 _PCI = re.compile(r"([0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7](,.*)?", re.IGNORECASE)
 _SPLIT_BITS = 8
 """Paths share the generator's source addresses in blocks of 2**8, so that few rules suffice."""
@@ -71,23 +76,19 @@ def configuration(
     Raises:
         InputError: the manager cannot run such a chain or port.
     """
-    if not 0 < options.scale <= 1000:
-        raise InputError(f"scale is {options.scale:g}", fix="it must be above 0, 1000 at most")
-    slots = int(chain.own_slots.sum())
-    if slots > LIMITS["FX_MAX_ENTRIES"]:
-        raise InputError(
-            f"max_instances add up to {slots}",
-            where=f"chain {chain.name!r}",
-            fix=f"the dataplane has {LIMITS['FX_MAX_ENTRIES']} instance slots",
-        )
+    _check_options(options)
+    _check_chain(chain, options)
+    rules = [*_rules(chain)]
+    _within(len(rules), 0, LIMITS["FX_MAX_RULES"], _key(chain, "path"), "rules that share flows")
+    _within(len(ports), 1, LIMITS["FX_MAX_PORTS"], "port", "ports")
     return "\n".join(
         [
-            f"# chain {chain.name}, calibration {chain.calibration}",
+            f"# chain {chain.name}, calibration {chain.calibration!r}",
             _settings(chain, options),
             *(_type(chain, t, options) for t in range(chain.types)),
             *(f"chain {one.name} types={','.join(one.nfs)}" for one in chain.chains),
             *(f"port {device(port, number, folder)}" for number, port in enumerate(ports)),
-            *_rules(chain),
+            *rules,
             "",
         ]
     )
@@ -97,8 +98,21 @@ def device(port: str, number: int, folder: Path) -> str:
     """A port as DPDK is told of it.
 
     Raises:
-        InputError: a word for a port that is not known, or without its argument.
+        InputError: a word for a port that is not known, or without its argument, or one that
+            makes no single word of the configuration.
     """
+    name = _device(port, number, folder)
+    most = LIMITS["FX_ARGS_LENGTH"] - 1
+    if not _one_word(name) or len(name.encode()) > most:
+        raise InputError(
+            f"the device is {name!r}",
+            where=f"port {port!r}",
+            fix=f"folders and files of ports have no white space, and devices {most} bytes at most",
+        )
+    return name
+
+
+def _device(port: str, number: int, folder: Path) -> str:
     kind, _, argument = port.partition(":")
     if is_nic(port) or port.startswith("net_"):
         return port
@@ -125,6 +139,81 @@ def device(port: str, number: int, folder: Path) -> str:
 def is_nic(port: str) -> bool:
     """Whether a port is a PCI device."""
     return _PCI.fullmatch(port) is not None
+
+
+# --- what the manager takes (`dataplane/manager/config.c`) ------------------------------------
+
+
+def _check_options(options: ManagerOptions) -> None:
+    _within(options.scale, 1e-6, 1000, "scale")
+    _within(options.spares, 0, LIMITS["FX_MAX_SPARES"], "spares")
+    _within(options.status_s, 1e-3, 3600, "status_s")
+    _within(options.rx_threads, 1, MAX_THREADS, "rx_threads")
+    _within(options.tx_threads, 0, MAX_THREADS, "tx_threads")
+    if options.ring_size is not None:
+        low, high = RING_SIZES
+        _within(options.ring_size, low, high, "ring_size")
+        if options.ring_size & (options.ring_size - 1):
+            raise InputError(
+                f"{options.ring_size} is not a power of two",
+                where="ring_size",
+                fix=f"give one from {low} to {high}",
+            )
+
+
+def _check_chain(chain: ServiceChain, options: ManagerOptions) -> None:
+    if chain.park_timeout_s is not None:
+        _within(chain.park_timeout_s, 1e-3, 1e9, _key(chain, "park_timeout_s"))
+    slots = int(chain.own_slots.sum())
+    _within(slots, 1, LIMITS["FX_MAX_ENTRIES"], _key(chain, "nf"), "instances, all max_instances")
+    seats = int(chain.initial_instances.sum()) + options.spares
+    what = "processes at the start, initial_instances and spares"
+    _within(seats, 1, LIMITS["FX_MAX_SEATS"], _key(chain, "nf"), what)
+    for nf, t in zip(chain.nf, range(chain.types), strict=True):
+        key = _key(chain, f"nf.{nf.name}")
+        _check_args(nf.args, f"{key}.args")
+        _within(chain.high_load[t], 1e-9, 1e6, key, "erlangs of the high watermark")
+        if options.pacing:
+            _within(chain.capacity_pps[t] * options.scale, 0, 1e9, key, "packets/s of the pace")
+    names = [path.name for path in chain.path]
+    _within(len(names), 0, LIMITS["FX_MAX_CHAINS"], _key(chain, "path"), "paths")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"the name is used {names.count(name)} times",
+                where=_key(chain, f"path.{name}"),
+                fix="give every path a name of its own",
+            )
+
+
+def _check_args(args: str, key: str) -> None:
+    _within(len(args.encode()), 0, LIMITS["FX_ARGS_LENGTH"] - 1, key, "bytes")
+    if not args.isprintable():
+        raise InputError(
+            f"{args!r} holds a line break or a control character",
+            where=key,
+            fix="write it in one line",
+        )
+
+
+def _within(value: float, low: float, high: float, key: str, unit: str = "") -> None:
+    if not low <= value <= high:
+        raise InputError(
+            f"it is {value:.12g}{unit and f' {unit}'}",
+            where=key,
+            fix=f"the dataplane takes {low:.12g} to {high:.12g}",
+        )
+
+
+def _key(chain: ServiceChain, key: str) -> str:
+    return f"chain {chain.name!r}: {key}"
+
+
+def _one_word(text: str) -> bool:
+    return text.isprintable() and len(text.split()) == 1 and text == text.strip()
+
+
+# --- its statements ------------------------------------------------------------------------------
 
 
 def _settings(chain: ServiceChain, options: ManagerOptions) -> str:

@@ -24,6 +24,8 @@ HUGE_PAGES = 1024
 """Of 2 MB: a manager with its packets, and test peers beside it."""
 FREE_HUGE_PAGES = 128
 """Free ones that a small chain needs."""
+_CAP_SYS_NICE = 23
+_NICEST = 40  # as RLIMIT_NICE counts: 20 - nice
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Check:
         name: what was looked at.
         state: `ok`, `advice` (it works, something would be better) or `missing` (it does not work).
         found: what is there.
-        mend: the command that mends it, if any.
+        mend: the command that mends it; empty where `found` says that there is nothing to mend.
     """
 
     name: str
@@ -56,7 +58,7 @@ def examine(root: Path = Path("/")) -> list[Check]:
         _huge_mount(root),
         _permissions(),
         _kernel(root),
-        _real_time(),
+        _priority(root),
         _cores(),
         _isolated(root),
         *_nics(root),
@@ -125,13 +127,16 @@ def _permissions() -> Check:
         return Check("permissions", OK, "root")
     if os.environ.get("XDG_RUNTIME_DIR"):
         return Check(
-            "permissions", ADVICE, "not root: virtual ports only", "run as root to use NICs"
+            "permissions",
+            ADVICE,
+            "not root: virtual ports only",
+            "sudo flexnfv dataplane up CHAIN --port PCI_ADDRESS",
         )
     return Check(
         "permissions",
         MISSING,
         "not root, and XDG_RUNTIME_DIR is not set",
-        "export XDG_RUNTIME_DIR=/run/user/$(id -u), or run as root",
+        "export XDG_RUNTIME_DIR=/run/user/$(id -u)",
     )
 
 
@@ -143,19 +148,30 @@ def _kernel(root: Path) -> Check:
             "kernel",
             MISSING,
             f"Linux {release} lacks pidfd_open or close_range",
-            "use 5.9 or later",
+            "apt-get install linux-image-amd64 && reboot",
         )
     return Check("kernel", OK, f"Linux {release}")
 
 
-def _real_time() -> Check:
-    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] != 0:
-        return Check("real time", OK, "the control thread may have real-time priority")
+def _priority(root: Path) -> Check:
+    """The manager's control thread takes the nice value -20."""
+    status = root / "proc/self/status"
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status.read_text(encoding="utf-8"), re.MULTILINE)
+    capable = found is not None and int(found[1], 16) >> _CAP_SYS_NICE & 1
+    if capable or resource.getrlimit(resource.RLIMIT_NICE)[0] in (resource.RLIM_INFINITY, _NICEST):
+        return Check("priority", OK, "the control thread may go before other programs")
+    if os.geteuid() == 0:
+        return Check(
+            "priority",
+            ADVICE,
+            "root without CAP_SYS_NICE: commands may take longer",
+            "docker run --cap-add=SYS_NICE IMAGE",
+        )
     return Check(
-        "real time",
+        "priority",
         ADVICE,
-        "no real-time priority: commands may take longer",
-        "add to /etc/security/limits.conf: YOUR_USER - rtprio 1",
+        "no higher priority for the control thread: commands may take longer",
+        'echo "$USER - nice -20" | sudo tee /etc/security/limits.d/flexnfv.conf; log in anew',
     )
 
 
@@ -165,8 +181,8 @@ def _cores() -> Check:
         return Check(
             "cores",
             ADVICE,
-            f"{cores}: manager, NFs and generator share them; instances add no speed",
-            "pace instances (`up --pacing --scale 1/20`): then scaling is real",
+            f"{cores}: manager, NFs and generator share them; instances add no speed unless paced",
+            "flexnfv dataplane up --pacing --scale 1/20",
         )
     return Check("cores", OK, f"{cores} may be used")
 
@@ -176,11 +192,16 @@ def _isolated(root: Path) -> Check:
     isolated = path.read_text(encoding="utf-8").strip() if path.exists() else ""
     if isolated:
         return Check("isolcpus", OK, f"CPUs {isolated} are left alone by the scheduler")
+    present = (root / "sys/devices/system/cpu/present").read_text(encoding="utf-8").strip()
+    last = int(re.split(r"[-,]", present)[-1])
+    if last < 2:
+        return Check("isolcpus", OK, "no CPU is isolated; nothing to mend with so few")
+    words = f"isolcpus=1-{last} nohz_full=1-{last}"
     return Check(
         "isolcpus",
         ADVICE,
         "no CPU is isolated: other programs may delay packets",
-        "add isolcpus=2-N nohz_full=2-N to the kernel's command line",
+        f"sed -i 's/^GRUB_CMDLINE_LINUX=\"/&{words} /' /etc/default/grub && update-grub && reboot",
     )
 
 
@@ -193,29 +214,46 @@ def _nics(root: Path) -> Iterator[Check]:
             continue
         found = True
         driver = (device / "driver").resolve().name if (device / "driver").exists() else "none"
-        if driver in ("vfio-pci", "uio_pci_generic", "igb_uio", "mlx5_core"):
-            yield Check("NIC", OK, f"{device.name} is bound to {driver}")
-        else:
-            yield Check(
-                "NIC",
-                ADVICE,
-                f"{device.name} is bound to {driver}: the kernel's",
-                f"modprobe vfio-pci && dpdk-devbind.py --bind=vfio-pci {device.name}",
-            )
+        yield _nic(device, driver)
     if not found:
-        yield Check("NIC", ADVICE, "none: memif, af_packet, tap and pcap ports work", "")
+        yield Check("NIC", OK, "none: memif, af_packet, tap and pcap ports work, nothing to mend")
+
+
+def _nic(device: Path, driver: str) -> Check:
+    """One network device; those of mlx5 stay the kernel's, and DPDK's driver works beside it."""
+    found = f"{device.name} is bound to {driver}"
+    if driver in ("vfio-pci", "uio_pci_generic", "igb_uio"):
+        return Check("NIC", OK, found)
+    if driver != "mlx5_core":
+        bind = f"modprobe vfio-pci && dpdk-devbind.py --bind=vfio-pci {device.name}"
+        return Check("NIC", ADVICE, f"{found}: the kernel's", bind)
+    manager = build_folder() / MANAGER
+    if manager.is_file() and b"mlx5_pci" in manager.read_bytes():
+        return Check("NIC", OK, found)
+    interface = next((path.name for path in device.glob("net/*")), "INTERFACE")
+    return Check(
+        "NIC",
+        ADVICE,
+        f"{found}, and this build has no mlx5 driver: it works as the kernel's interface",
+        f"flexnfv dataplane up CHAIN --port af_packet:{interface}",
+    )
 
 
 def _frequency(root: Path) -> Check:
     folder = root / "sys/devices/system/cpu/cpu0/cpufreq"
     if not folder.exists():
-        return Check("cpufreq", ADVICE, "no driver: parked cores keep their frequency", "")
+        found = "no driver: parked cores keep their frequency"
+        if "hypervisor" in (root / "proc/cpuinfo").read_text(encoding="utf-8").split():
+            return Check("cpufreq", ADVICE, f"{found}; nothing to mend in a virtual machine")
+        return Check("cpufreq", ADVICE, found, "modprobe acpi-cpufreq")
     governors = (folder / "scaling_available_governors").read_text(encoding="utf-8").split()
     if "userspace" not in governors:
+        pstate = "sys/devices/system/cpu/intel_pstate/status"
+        passive = f"echo passive >/{pstate} && " if (root / pstate).exists() else ""
         return Check(
             "cpufreq",
             ADVICE,
             f"governors {', '.join(governors)}: none lets us set the frequency",
-            "add intel_pstate=passive to the kernel's command line; modprobe cpufreq_userspace",
+            f"{passive}modprobe cpufreq_userspace",
         )
     return Check("cpufreq", OK, "the frequency of parked cores can be lowered")

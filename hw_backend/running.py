@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from flexnfv.errors import BackendError, InputError
-from flexnfv.hw_backend.client import SOCKET_FILE, Client
-from flexnfv.hw_backend.testbed import alive, remove_stale
+from flexnfv.hw_backend.client import SOCKET_FILE
+from flexnfv.hw_backend.folder import PREFIX_FILE, remove_stale
+from flexnfv.hw_backend.processes import alive, manager_in
 
 _END_S = 15.0
+_POLL_S = 0.01
 
 
 def runtime_folder() -> Path:
@@ -23,8 +26,8 @@ def runtime_folder() -> Path:
 
 
 def running() -> dict[str, Path]:
-    """Names and folders of the managers that were brought up."""
-    return {path.parent.name: path.parent for path in runtime_folder().glob(f"*/{SOCKET_FILE}")}
+    """Names and folders of the managers that were brought up, and not taken down."""
+    return {path.name: path for path in runtime_folder().glob("*") if _in_use(path)}
 
 
 def find(name: str | None) -> Path:
@@ -45,7 +48,7 @@ def find(name: str | None) -> Path:
             else "start one: flexnfv dataplane up CHAIN",
         )
     folder = known.get(name) or Path(name)
-    if not (folder / SOCKET_FILE).exists():
+    if not _in_use(folder):
         raise InputError(
             f"no manager runs as {name!r}",
             where="flexnfv dataplane",
@@ -57,22 +60,34 @@ def find(name: str | None) -> Path:
 def end(folder: Path) -> bool:
     """End the manager in a folder; False if it had died and only left its files.
 
+    A signal does it whatever version the manager is of, and also while it starts.
+
     Raises:
-        BackendError: it does not end.
+        BackendError: it does not end in order.
     """
-    try:
-        with Client(folder) as client:
-            pid = int(client.read().header["manager_pid"])
-            client.shutdown()
-    except BackendError:
-        remove_stale(folder)
-        return False
+    pid = manager_in(folder)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            if not _gone(pid):
+                os.kill(pid, signal.SIGKILL)
+                if _gone(pid):
+                    remove_stale(folder)
+                raise BackendError(f"the manager (process {pid}) did not end and was killed")
+    remove_stale(folder)
+    return pid is not None
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process ends in time."""
     deadline = time.monotonic() + _END_S
     while alive(pid):
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            remove_stale(folder)
-            raise BackendError(f"the manager (process {pid}) did not end and was killed")
-        time.sleep(0.01)
-    remove_stale(folder)
+            return False
+        time.sleep(_POLL_S)
     return True
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a manager runs, starts or has died there."""
+    return (folder / SOCKET_FILE).exists() or (folder / PREFIX_FILE).exists()

@@ -30,18 +30,23 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.build import MANAGER, built
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration, is_nic
-from flexnfv.hw_backend.leftovers import remove_dpdk_files
+from flexnfv.hw_backend.folder import (
+    for_a_new_manager,
+    leave_in_order,
+    read_prefix,
+    write_prefix,
+)
+from flexnfv.hw_backend.leftovers import huge_mounts, remove_dpdk_files
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.power import note_governors
+from flexnfv.hw_backend.processes import end_orphans
 
 LOG_FILE = "manager.log"
 NF_LOG_FILE = "nf.log"
 CONFIGURATION_FILE = "manager.conf"
-PREFIX_FILE = "prefix"
-"""Holds the DPDK file prefix, so that whoever finds a dead manager can clean up behind it."""
 
 _START_S = 30.0
 _END_S = 10.0
-_ORPHANS_S = 5.0
 _POLL_S = 0.005
 
 _number = count()
@@ -95,6 +100,7 @@ class Testbed:
         folder: where page, socket, configuration and logs lie, and stay (an existing or a new
             folder without a manager in it); by default a temporary one, removed in the end.
         placement: who runs where, `place` of all allowed CPUs if None.
+        huge_dir: the hugetlbfs mount to use, DPDK's choice if None.
         keep: the manager outlives this process.
 
     Attributes:
@@ -113,6 +119,7 @@ class Testbed:
         options: ManagerOptions | None = None,
         folder: Path | None = None,
         placement: Placement | None = None,
+        huge_dir: Path | None = None,
         keep: bool = False,
     ) -> None:
         self.chain = chain
@@ -124,10 +131,10 @@ class Testbed:
         self.prefix = f"flexnfv_{os.getpid()}_{next(_number)}"
         self.folder = folder.resolve() if folder is not None else Path()
         self._own_folder = folder is None
+        self._huge_dir = huge_dir
         self._keep = keep
         self._process: subprocess.Popen[bytes] | None = None
         self._generators: list[Pktgen] = []
-        self._nf_pids: set[int] = set()
 
     # --- life -------------------------------------------------------------------------------
 
@@ -143,17 +150,24 @@ class Testbed:
             raise BackendError("this testbed was started before; make another one")
         program = built(MANAGER)
         check_huge_pages()
+        if self._huge_dir is not None and self._huge_dir.resolve() not in huge_mounts():
+            raise InputError(
+                f"{self._huge_dir} is no mount of huge pages",
+                where="huge_dir",
+                fix=f"run: mount -t hugetlbfs nodev {self._huge_dir}",
+            )
         if self._own_folder:
             self.folder = Path(tempfile.mkdtemp(prefix="flexnfv-"))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            remove_stale(self.folder)
         try:
             text = configuration(self.chain, self.ports, self.folder, self.options)
-            (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
-            (self.folder / PREFIX_FILE).write_text(self.prefix, encoding="utf-8")
-            self._spawn(program)
+            with for_a_new_manager(self.folder):
+                (self.folder / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
+                write_prefix(self.folder, self.prefix)
+                note_governors(self.folder, self.placement.nfs)
+                self._spawn(program)
             self._await_start()
         except BaseException:
             self.close()
@@ -173,12 +187,10 @@ class Testbed:
             if process.stdin is not None:
                 process.stdin.close()
             if not clean:
-                _end_orphans(self._nf_pids)
+                end_orphans(self.prefix)
                 remove_dpdk_files(self.prefix)
-                for name in ("page", SOCKET_FILE):
-                    (self.folder / name).unlink(missing_ok=True)
-            for path in (*self.folder.glob(f"{MEMIF_SOCKET}*"), self.folder / PREFIX_FILE):
-                path.unlink(missing_ok=True)
+            if read_prefix(self.folder) == self.prefix:  # else it is another manager's by now
+                leave_in_order(self.folder)
         if self._own_folder and self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -238,10 +250,6 @@ class Testbed:
                 f"the manager (process {process.pid}) {_ended(code)}: {self.words()}"
             )
 
-    def remember_nfs(self) -> None:
-        """Note the NFs' processes, so that they are found should the manager be killed."""
-        self._nf_pids.update(self.client.read().pids)
-
     def words(self) -> str:
         """The last line of the manager's log, and of the NFs' where it points there."""
         line = _last_line(self.folder / LOG_FILE)
@@ -260,6 +268,8 @@ class Testbed:
         ]
         if any(is_nic(port) for port in self.ports):
             command.append("--pci")
+        if self._huge_dir is not None:
+            command += ["--huge-dir", str(self._huge_dir.resolve())]
         if not self._keep:
             command.append("--tethered")  # its standard input ends with this process
         with (self.folder / LOG_FILE).open("ab") as log:
@@ -290,7 +300,6 @@ class Testbed:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_S)
-        self.remember_nfs()
 
     def _failed_start(self, code: int) -> Exception:
         words = self.words()
@@ -317,35 +326,6 @@ def check_huge_pages(pages: Path = Path("/proc/sys/vm/nr_hugepages")) -> None:
         )
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there and has not ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
-def remove_stale(folder: Path) -> None:
-    """Remove what a killed manager left in its folder, and of its huge pages.
-
-    Raises:
-        InputError: a manager runs there.
-    """
-    if (folder / SOCKET_FILE).exists():
-        with suppress(BackendError):
-            Client(folder).close()
-            raise InputError(
-                "a manager runs there",
-                where=str(folder),
-                fix="stop it (`flexnfv dataplane down`)",
-            )
-    if (folder / PREFIX_FILE).exists():
-        remove_dpdk_files((folder / PREFIX_FILE).read_text(encoding="utf-8"))
-    for name in ("page", SOCKET_FILE, PREFIX_FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _last_line(log: Path) -> str:
     try:
         text = log.read_text(errors="replace").strip()
@@ -370,20 +350,3 @@ def _end(process: subprocess.Popen[bytes]) -> bool:
         process.kill()
         process.wait()
     return process.returncode in (0, 2)
-
-
-def _end_orphans(pids: set[int]) -> None:
-    """NFs leave by themselves when their manager is gone; whoever does not is killed."""
-    deadline = time.monotonic() + _ORPHANS_S
-    while (left := [pid for pid in pids if _is_nf(pid)]) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-
-
-def _is_nf(pid: int) -> bool:
-    """Whether a process is (still) an NF: its id may be another program's by now."""
-    try:
-        return alive(pid) and Path(f"/proc/{pid}/exe").readlink().name.startswith("flexnfv-nf")
-    except OSError:
-        return False

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json as jsonlib
+import os
+import re
 import signal
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from flexnfv.hw_backend.client import Client
+    from flexnfv.hw_backend.testbed import Placement
 
 Bench = Literal["all", "forwarding", "memif", "idle", "latency", "pacing", "page"]
 
@@ -46,6 +50,13 @@ def up(
     spares: int = 0,
     law: bool = True,
     interval_s: float | None = None,
+    ring_size: int | None = None,
+    rx_threads: int = 1,
+    tx_threads: int = 0,
+    cores: str | None = None,
+    nf_cores: str | None = None,
+    busy_polling: bool = False,
+    huge_dir: Path | None = None,
     name: str | None = None,
     background: bool = False,
 ) -> None:
@@ -64,6 +75,13 @@ def up(
         spares: NF processes kept parked, so that a launch is a wake-up.
         law: scale by the built-in law while no controller is heard.
         interval_s: monitor interval, instead of the chain's.
+        ring_size: of every receive ring, a power of two, instead of the chain's.
+        rx_threads: threads that receive, 1 to 4.
+        tx_threads: threads that send, 0 to 4; with none the receiving ones do both.
+        cores: CPUs of these threads, as 0 or 0,2-3.
+        nf_cores: CPUs of the NFs.
+        busy_polling: nobody sleeps: for machines with a CPU for every thread and instance.
+        huge_dir: a hugetlbfs mount, where there are several.
         name: what it is called in `status`, `top` and `down`; the chain's name if not given.
         background: return once it runs.
     """
@@ -87,8 +105,14 @@ def up(
             spares=spares,
             law=law,
             status_s=min(0.1, loaded.interval_s / 5),
+            busy_polling=busy_polling,
+            ring_size=ring_size,
+            rx_threads=rx_threads,
+            tx_threads=tx_threads,
         ),
         folder=runtime_folder() / label,
+        placement=_placement(cores, nf_cores, rx_threads + tx_threads),
+        huge_dir=huge_dir,
         keep=background,
     )
     testbed.start()
@@ -198,6 +222,47 @@ def _scale(text: str) -> float:
     if not 0 < scale <= 1000:
         raise InputError(f"it is {text}", where="--scale", fix="give more than 0, 1000 at most")
     return scale
+
+
+def _placement(cores: str | None, nf_cores: str | None, threads: int) -> Placement | None:
+    """Who runs where, as far as it is said; what is not takes the CPUs that are left."""
+    from flexnfv.hw_backend.testbed import place
+
+    if cores is None and nf_cores is None:
+        return None
+    allowed = sorted(os.sched_getaffinity(0))
+    given = {
+        option: _cpus(option, text)
+        for option, text in (("--cores", cores), ("--nf-cores", nf_cores))
+        if text is not None
+    }
+    taken = {cpu for cpus in given.values() for cpu in cpus}
+    left = [cpu for cpu in allowed if cpu not in taken] or allowed
+    return replace(
+        place(allowed),
+        manager=given.get("--cores") or tuple(left[:threads]),
+        nfs=given.get("--nf-cores") or tuple(left),
+    )
+
+
+def _cpus(option: str, text: str) -> tuple[int, ...]:
+    """The CPUs of a list like 0,2-3, in order and once each."""
+    allowed = os.sched_getaffinity(0)
+    found: set[int] = set()
+    for part in text.split(","):
+        bounds = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip())
+        if bounds is None:
+            raise InputError(f"{text!r} is no list of CPUs", where=option, fix="give 0 or 0,2-3")
+        low, high = int(bounds[1]), int(bounds[2] or bounds[1])
+        cpus = range(low, high + 1)
+        if not cpus or not allowed.issuperset(cpus):
+            raise InputError(
+                f"{part.strip()} names a CPU that is not there or not allowed",
+                where=option,
+                fix=f"allowed: {', '.join(map(str, sorted(allowed)))}",
+            )
+        found.update(cpus)
+    return tuple(sorted(found))
 
 
 def _follow(log: Path, stopped: threading.Event, check: Any) -> None:

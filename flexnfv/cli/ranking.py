@@ -42,8 +42,8 @@ def ranking(
             chain's own if not given.
         peak: packets/s that each trace is scaled to; the chain's peak_pps if not given.
     """
+    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
-    from flexnfv.cli.reproduce import parse_scale
     from flexnfv.experiments import ranking as experiment
 
     live = load_chain(chain)

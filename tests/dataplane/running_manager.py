@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ MANAGER = BUILD / "manager" / "flexnfv-manager"
 
 STOPPED, LAUNCHING, RUNNING, DRAINING, BLOCKED = range(5)
 
+NEEDED_KB = 256 * 2048
+"""Of huge pages, for a manager and a peer."""
+
 FFI = cffi.FFI()
 FFI.cdef((DATAPLANE / "shared" / "flexnfv_abi.inc").read_text(encoding="utf-8"))
 FFI.cdef("int fx_page_read(const struct fx_page *page, struct fx_page *copy);")
@@ -32,13 +36,17 @@ FFI.cdef("int fx_page_read(const struct fx_page *page, struct fx_page *copy);")
 def need_dataplane() -> None:
     """Skips the test, or fails it where the dataplane must be there."""
     reason = None
-    free = int(Path("/proc/sys/vm/nr_hugepages").read_text(encoding="ascii"))
+    memory = Path("/proc/meminfo").read_text(encoding="ascii")
+    free, size = (
+        int(re.search(rf"^{name}:\s+(\d+)", memory, re.MULTILINE)[1])  # type: ignore[index]
+        for name in ("HugePages_Free", "Hugepagesize")
+    )
     if not MANAGER.exists():
         reason = f"{MANAGER} is not built"
     elif os.geteuid() != 0:
         reason = "the manager's tests run as root"
-    elif free < 256:
-        reason = "too few huge pages: sysctl vm.nr_hugepages=1024"
+    elif free * size < NEEDED_KB:
+        reason = f"{free} huge pages are free, too few: sysctl vm.nr_hugepages=1024"
     if reason and os.environ.get("FLEXNFV_REQUIRE_DPDK") == "1":
         pytest.fail(reason)
     if reason:
@@ -47,6 +55,15 @@ def need_dataplane() -> None:
 
 class Refused(Exception):
     """The manager refused a command; the text is its reason."""
+
+
+_started: list[Manager] = []
+
+
+def end_all() -> None:
+    """Ends every manager of a test, also where the test failed before it could."""
+    while _started:
+        _started.pop().end()
 
 
 class Manager:
@@ -71,6 +88,7 @@ class Manager:
                 stdout=log,
                 stderr=log,
             )
+        _started.append(self)
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flexnfv.chain import load_chain
+from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.config import ManagerOptions, configuration, device, is_nic
@@ -140,14 +140,116 @@ def test_other_words_for_ports_are_refused(port: str) -> None:
         device(port, 0, FOLDER)
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, 1001.0, float("nan")])
-def test_scales_out_of_range_are_refused(scale: float) -> None:
-    with pytest.raises(InputError, match="scale"):
-        lines(scale=scale)
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        *(("scale", scale, "1e-06 to 1000") for scale in (0.0, -1.0, 1001.0, float("nan"))),
+        ("spares", -1, "0 to 32"),
+        ("spares", 33, "0 to 32"),
+        ("rx_threads", 0, "1 to 4"),
+        ("rx_threads", 9, "1 to 4"),
+        ("tx_threads", -1, "0 to 4"),
+        ("tx_threads", 5, "0 to 4"),
+        ("status_s", 0.0, "0.001 to 3600"),
+        ("status_s", float("inf"), "0.001 to 3600"),
+        ("ring_size", 0, "64 to 1048576"),
+        ("ring_size", 32, "64 to 1048576"),
+        ("ring_size", 100, "64 to 1048576"),
+        ("ring_size", 1 << 21, "64 to 1048576"),
+    ],
+)
+def test_options_out_of_range_are_refused_with_the_key_and_the_range(
+    key: str, value: float, allowed: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        lines(**{key: value})
+    assert str(refused.value).startswith(f"{key}: ")
+    assert str(refused.value).endswith(allowed)
+
+
+def changed(**values: object) -> ServiceChain:
+    """The paper's chain with another last NF type."""
+    types = [nf.model_dump() for nf in PAPER.nf]
+    types[2] |= values
+    return PAPER.replace(nf=types)
+
+
+@pytest.mark.parametrize("args", ["key=00\nset law=0", "a\rb", "tab\there", "nul\0", "a\u2028b"])
+def test_args_cannot_smuggle_in_a_statement(args: str) -> None:
+    with pytest.raises(InputError, match=r"chain 'paper': nf\.NF3\.args: .* one line"):
+        lines(changed(args=args))
+
+
+def test_args_longer_than_the_manager_takes_are_refused() -> None:
+    assert lines(changed(args="é" * 127 + "x"))
+    with pytest.raises(InputError, match=r"nf\.NF3\.args: it is 256 bytes; .* 0 to 255"):
+        lines(changed(args="é" * 128))
+
+
+@pytest.mark.parametrize(
+    ("port", "folder"),
+    [
+        ("memif", "/run/with space"),
+        ("memif", "/run/with\nport net_null7"),
+        ("memif", "/run/" + "long/" * 50),
+        ("pcap:my in.pcap:out.pcap", "/run/x"),
+        ("af_packet:veth0 peer=0", "/run/x"),
+        ("net_null0\nset law=0", "/run/x"),
+        ("memif", "/run/tab\there"),
+    ],
+)
+def test_a_device_that_is_no_single_word_is_refused(port: str, folder: str) -> None:
+    with pytest.raises(InputError, match=r"no white space, and devices 255 bytes at most"):
+        device(port, 0, Path(folder))
+
+
+def test_more_ports_or_none_are_refused() -> None:
+    assert lines(ports=("null",) * 16)
+    for count in (0, 17):
+        with pytest.raises(InputError, match=f"port: it is {count} ports; .* 1 to 16"):
+            lines(ports=("null",) * count)
+
+
+def paths(shares: list[float], name: str = "p{}") -> ServiceChain:
+    """A chain of paths that share its NF types."""
+    path = [
+        {"name": name.format(number), "nfs": ["NF1", "NF2", "NF3"], "share": share}
+        for number, share in enumerate(shares)
+    ]
+    return PAPER.replace(path=path)
+
+
+def test_more_paths_than_the_dataplane_has_chains_are_refused() -> None:
+    with pytest.raises(InputError, match=r"path: it is 17 paths; .* 0 to 16"):
+        lines(paths([1 / 17] * 17))
+
+
+def test_more_rules_than_the_dataplane_has_are_refused() -> None:
+    first, second = [73, 67, 75, 46, 65, 83, 68, 39], [56, 66, 66, 42, 76, 65, 64, 49]
+    chain = paths([share / 1000 for share in first + second])  # cut where blocks are small
+    with pytest.raises(InputError, match=r"path: it is \d+ rules .*; .* 0 to 64"):
+        lines(chain)
+
+
+def test_paths_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match=r"path\.same: the name is used 2 times"):
+        lines(paths([0.5, 0.5], "same"))
 
 
 def test_more_slots_than_the_page_has_are_refused() -> None:
     types = [nf.model_dump() | {"max_instances": 64} for nf in PAPER.nf]
-    with pytest.raises(InputError, match="192"):
+    with pytest.raises(InputError, match=r"nf: it is 192 instances.* 1 to 128"):
         lines(PAPER.replace(nf=types))
     assert lines(PAPER.replace(nf=types, mode="run_to_completion"))  # 64 replicas
+
+
+def test_more_processes_at_the_start_than_there_are_seats_are_refused() -> None:
+    types = [nf.model_dump() | {"max_instances": 40, "initial_instances": 30} for nf in PAPER.nf]
+    chain = PAPER.replace(nf=types, core_budget=1024)
+    assert lines(chain, spares=22)
+    with pytest.raises(InputError, match=r"it is 113 processes at the start.* 1 to 112"):
+        lines(chain, spares=23)
+
+
+def test_a_calibration_cannot_smuggle_in_a_statement() -> None:
+    assert lines()[0] == "# chain paper, calibration 'paper'"

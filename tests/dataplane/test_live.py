@@ -22,7 +22,8 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.hw_backend.pktgen import Period
-from flexnfv.hw_backend.testbed import Testbed, alive
+from flexnfv.hw_backend.processes import alive
+from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.traces import Trace, load_trace
 from tests.dataplane.pcap_files import write_pcap
 

@@ -17,11 +17,14 @@ import pytest
 
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.hw_backend.client import SOCKET_FILE, Client, Refused
-from flexnfv.hw_backend.config import ManagerOptions
+from flexnfv.hw_backend.build import MANAGER, NF, built
+from flexnfv.hw_backend.client import PAGE_FILE, SOCKET_FILE, Client, Refused
+from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration
+from flexnfv.hw_backend.folder import read_prefix, write_prefix
 from flexnfv.hw_backend.pktgen import PktgenOptions
+from flexnfv.hw_backend.processes import alive
 from flexnfv.hw_backend.running import end
-from flexnfv.hw_backend.testbed import Placement, Testbed, alive, check_huge_pages, place
+from flexnfv.hw_backend.testbed import Placement, Testbed, check_huge_pages, place
 from flexnfv.mapping import MappingKind
 from flexnfv.states import BLOCKED, RUNNING, STOPPED
 
@@ -126,6 +129,109 @@ def test_a_manager_that_is_kept_outlives_its_starter(tmp_path: Path) -> None:
     until(lambda: not alive(testbed.pid))
     assert not leftovers(testbed.prefix)
     testbed.close()
+
+
+def test_two_who_start_at_one_moment_in_one_folder_make_one_manager(tmp_path: Path) -> None:
+    testbeds = [Testbed(load_chain("paper"), folder=tmp_path / "m") for _ in range(2)]
+    refused = []
+
+    def start(testbed: Testbed) -> None:
+        try:
+            testbed.start()
+        except InputError as error:
+            refused.append((testbed, str(error)))
+
+    threads = [threading.Thread(target=start, args=(testbed,)) for testbed in testbeds]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [(loser, reason)] = refused
+        [winner] = [testbed for testbed in testbeds if testbed is not loser]
+        assert f"a manager runs there (process {winner.pid})" in reason
+        loser.close()
+        winner.client.heartbeat()
+        assert leftovers(winner.prefix)
+    finally:
+        for testbed in testbeds:
+            testbed.close()
+
+
+def page_of_another_version(testbed: Testbed) -> None:
+    (testbed.folder / PAGE_FILE).rename(testbed.folder / "page.kept")
+    (testbed.folder / PAGE_FILE).write_bytes(b"x")
+
+
+def stopped(testbed: Testbed) -> None:
+    os.kill(testbed.pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("make_silent", [page_of_another_version, stopped])
+def test_a_living_manager_keeps_its_files_whether_it_answers_or_not(
+    start: Start, tmp_path: Path, make_silent: Callable[[Testbed], None]
+) -> None:
+    testbed = start(folder=tmp_path / "m")
+    files = leftovers(testbed.prefix)
+    make_silent(testbed)
+    with pytest.raises(InputError, match=rf"a manager runs there \(process {testbed.pid}\)"):
+        start(folder=tmp_path / "m")
+    assert alive(testbed.pid)
+    assert leftovers(testbed.prefix) == files
+    assert (tmp_path / "m" / SOCKET_FILE).exists()
+    os.kill(testbed.pid, signal.SIGCONT)
+    assert end(tmp_path / "m")
+    assert not alive(testbed.pid)
+    assert not leftovers(testbed.prefix)
+    assert not (tmp_path / "m" / PAGE_FILE).exists()
+
+
+def test_a_manager_that_still_starts_keeps_its_files(tmp_path: Path) -> None:
+    slow = tmp_path / "slow-nf"  # knows its functions, and never polls
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --list ] && exec {built(NF)} --list\nexec sleep 600\n')
+    slow.chmod(0o700)
+    prefix = f"flexnfv_{os.getpid()}_starting"
+    write_prefix(tmp_path, prefix)
+    text = configuration(load_chain("paper"), ["null"], tmp_path, PACED)
+    (tmp_path / "manager.conf").write_text(text)
+    command = [built(MANAGER), "--config", "manager.conf", "--dir", ".", f"--prefix={prefix}"]
+    with subprocess.Popen([*command, "--nf", slow], cwd=tmp_path) as manager:
+        try:
+            until(lambda: (tmp_path / PAGE_FILE).exists())
+            files = leftovers(prefix)
+            assert len(files) > 1
+            with pytest.raises(InputError, match=rf"\(process {manager.pid}\)"):
+                Testbed(load_chain("paper"), folder=tmp_path).start()
+            assert leftovers(prefix) == files
+            assert end(tmp_path)
+            assert manager.wait(PATIENCE_S) == 0
+            assert not leftovers(prefix)
+        finally:
+            manager.kill()
+
+
+def test_an_nf_launched_late_does_not_survive_its_killed_manager(start: Start) -> None:
+    testbed = start()
+    testbed.client.launch(0)
+    until(lambda: states(testbed, 0)[:2] == [RUNNING, RUNNING])
+    late = int(testbed.client.snapshot().of_type(0)["pid"][1])
+    os.kill(late, signal.SIGSTOP)  # or else it leaves by itself
+    os.kill(testbed.pid, signal.SIGKILL)
+    testbed.close()
+    assert not alive(late)
+    assert not leftovers(testbed.prefix)
+
+
+def test_who_closes_late_leaves_a_newer_manager_its_files(start: Start, tmp_path: Path) -> None:
+    first = start(folder=tmp_path / "m")
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: not alive(first.pid))
+    second = start(folder=tmp_path / "m")
+    first.close()
+    assert (tmp_path / "m" / SOCKET_FILE).exists()
+    assert (tmp_path / "m" / MEMIF_SOCKET).exists()
+    Client(tmp_path / "m").close()
+    assert read_prefix(tmp_path / "m") == second.prefix
 
 
 def test_page_and_socket_are_for_their_owner(start: Start) -> None:

@@ -120,14 +120,27 @@ static void publish(uint32_t type)
 
 /* --- messages and reclaiming ---------------------------------------------------------------- */
 
+static bool has_cpu(int seat, uint16_t cpu)
+{
+    for (uint32_t i = 0; seat >= 0 && i < mgr->shared->seat[seat].cpus; i++)
+        if (mgr->shared->seat[seat].cpu[i] == cpu)
+            return true;
+    return false;
+}
+
+/* Whether an instance has its core for itself: the core's frequency may then go down. */
+static bool own_core(uint32_t entry)
+{
+    for (uint32_t other = 0; other < mgr->entries; other++)
+        if (other != entry && has_cpu(mgr->life[other].seat, (uint16_t)mgr->life[entry].cpu))
+            return false;
+    return true;
+}
+
 static void send(uint32_t entry, enum fx_message kind)
 {
     struct fx_instance *instance = &mgr->shared->instance[entry];
-    uint32_t sharers = 0;
-    for (uint32_t other = 0; other < mgr->entries; other++)
-        sharers +=
-            mgr->life[other].state != FX_STOPPED && mgr->life[other].cpu == mgr->life[entry].cpu;
-    void *message = fx_message_pack(kind, sharers == 1, instance->generation);
+    void *message = fx_message_pack(kind, own_core(entry), instance->generation);
     if (rte_ring_enqueue(instance->messages, message) != 0) {
         fx_log("%s does not take its messages", name_of(entry));
         return;

@@ -337,7 +337,7 @@ int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index)
         enter(FX_PHASE_FAILED);
         return 1;
     }
-    atomic_store(&seat->power, fx_power_init(seat->cpu[0]));
+    atomic_store(&seat->power, fx_power_init(seat->cpu, seat->cpus));
     me.await_first = true;
     clock_gettime(CLOCK_MONOTONIC, &me.tick);
     atomic_store_explicit(&mine->first_packet_ns, 0, memory_order_relaxed);
