@@ -22,6 +22,7 @@ from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Watch, reading_between
 from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.running import runtime_folder
 from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
@@ -66,6 +67,8 @@ class LiveBackend:
         placement: see `Testbed`.
         attach: folder of a running manager to attach to, instead of starting one. Its instances,
             scale and pacing are left as they are.
+        keep: the manager outlives this process, should it be killed; `close` ends it nevertheless.
+            It lies in the runtime folder under the chain's name, if no folder is given.
 
     Attributes:
         late: intervals of this episode whose edge had passed before their step came.
@@ -88,6 +91,7 @@ class LiveBackend:
         folder: Path | None = None,
         placement: Placement | None = None,
         attach: Path | None = None,
+        keep: bool = False,
     ) -> None:
         if chain.interval_s < SHORTEST_INTERVAL_S * (1 - 1e-9):
             raise InputError(
@@ -114,7 +118,10 @@ class LiveBackend:
             status_s=min(0.1, chain.interval_s / 5),
         )
         self._max_pps = max_pps
-        self._folder = folder
+        self._keep = keep
+        self._folder = None if folder is None else Path(folder)
+        if keep and folder is None:
+            self._folder = runtime_folder() / chain.name
         self._placement = placement
         self._testbed: Testbed | None = None
         self._client: Client | None = None
@@ -145,7 +152,7 @@ class LiveBackend:
         Raises:
             InputError: a trace that is shorter than two intervals or faster than can be carried,
                 or no port that a generator can use; see also `Testbed.start`.
-            BackendError: the dataplane is not built, or died.
+            BackendError: the dataplane died.
         """
         if trace is not None:
             self._check(trace)
@@ -284,6 +291,7 @@ class LiveBackend:
                 options=self._options,
                 folder=self._folder,
                 placement=self._placement,
+                keep=self._keep,
             )
             self._client = self._testbed.start().client
         assert self._client is not None

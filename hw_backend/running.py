@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
 
+from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
-from flexnfv.hw_backend.testbed import alive, remove_stale
+from flexnfv.hw_backend.testbed import CONFIGURATION_FILE, alive, remove_stale
 
 _END_S = 15.0
+_SETTLED: Final = ("scale", "pacing", "ports", "spares", "folder", "placement")
+"""Options of a live chain that a running manager was started with."""
 
 
 def runtime_folder() -> Path:
@@ -61,12 +69,13 @@ def end(folder: Path) -> bool:
         BackendError: it does not end.
     """
     try:
-        with Client(folder) as client:
-            pid = int(client.read().header["manager_pid"])
-            client.shutdown()
+        client = Client(folder)
     except BackendError:
         remove_stale(folder)
         return False
+    with client, suppress(BackendError):  # one that does not answer is killed below
+        pid = int(client.read().header["manager_pid"])
+        client.shutdown()
     deadline = time.monotonic() + _END_S
     while alive(pid):
         if time.monotonic() > deadline:
@@ -76,3 +85,63 @@ def end(folder: Path) -> bool:
         time.sleep(0.01)
     remove_stale(folder)
     return True
+
+
+def take_over(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> None:
+    """See to it that a controller of `chain` may take over the manager in `folder`.
+
+    Its built-in law is allowed, so that the chain is in good hands whenever nobody else has it,
+    unless the option `law` says otherwise.
+
+    Args:
+        folder: the manager's.
+        chain: as the controller knows it.
+        options: that the controller was given; what the manager was started with stands.
+
+    Raises:
+        InputError: no manager runs there, or with another interval or other options.
+    """
+    with _connected(folder) as client:
+        scale = float(client.read().header["scale"])
+        for name in _SETTLED:
+            if name in options and not (
+                name == "scale" and math.isclose(options[name], scale, rel_tol=1e-9)
+            ):
+                told = f" at scale {scale:g}" if name == "scale" else ""
+                raise InputError(
+                    f"the manager in {folder} was started{told} before",
+                    where=f"option {name!r}",
+                    fix="leave it out, or start a manager with it",
+                )
+        interval_s = _interval_s(folder)
+        if interval_s is not None and not math.isclose(interval_s, chain.interval_s, rel_tol=1e-6):
+            raise InputError(
+                f"the manager's interval is {interval_s:g} s, that of chain {chain.name!r} "
+                f"{chain.interval_s:g} s: its law would take over between two decisions",
+                where=str(folder),
+                fix=f"use a chain file with interval_s = {interval_s:g}, or start the manager with "
+                f"--interval-s {chain.interval_s:g}",
+            )
+        client.law(bool(options.get("law", True)))
+
+
+def _connected(folder: Path) -> Client:
+    try:
+        return Client(folder)
+    except BackendError as error:
+        others = ", ".join(str(path) for path in running().values())
+        raise InputError(
+            str(error),
+            where="--attach",
+            fix=f"running: {others}" if others else "start one: flexnfv dataplane up CHAIN",
+        ) from None
+
+
+def _interval_s(folder: Path) -> float | None:
+    """The manager's monitor interval, seconds; None if it was started in another way than ours."""
+    try:
+        text = (folder / CONFIGURATION_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^set .*\binterval_ms=(\S+)", text, re.MULTILINE)
+    return None if found is None else float(found[1]) / 1e3

@@ -135,9 +135,9 @@ class Testbed:
         """Start the manager; returns once all initial instances poll.
 
         Raises:
-            InputError: no huge pages, a port or an NF argument that does not work, a folder in
-                which a manager runs already.
-            BackendError: the dataplane is not built, or the manager died.
+            InputError: the dataplane is not built, no huge pages, a port or an NF argument that
+                does not work, a folder in which a manager runs already.
+            BackendError: the manager died.
         """
         if self._process is not None:
             raise BackendError("this testbed was started before; make another one")
@@ -338,7 +338,8 @@ def remove_stale(folder: Path) -> None:
             raise InputError(
                 "a manager runs there",
                 where=str(folder),
-                fix="stop it (`flexnfv dataplane down`)",
+                fix=f"take it over (`flexnfv deploy --attach {folder}`) or end it "
+                f"(`flexnfv dataplane down {folder}`)",
             )
     if (folder / PREFIX_FILE).exists():
         remove_dpdk_files((folder / PREFIX_FILE).read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
@@ -36,6 +36,7 @@ def benchmark(
     progress: bool = True,
     *,
     backend: str = "model",
+    options: Mapping[str, Any] | None = None,
     peak: Peak = None,
     compress: float = 1.0,
     segment: tuple[float, float] | None = None,
@@ -56,6 +57,7 @@ def benchmark(
             None keeps nothing after the process.
         progress: show a progress bar on standard error.
         backend: name of a backend.
+        options: of the backend, such as `scale`.
         peak, compress, segment: how the traces are fitted to the chain, see `traffic.resolve`.
         ray: None for this process; "local" or a cluster's address for Ray.
         started: called once the input is checked and `out` belongs to this grid.
@@ -67,7 +69,7 @@ def benchmark(
     """
     loaded = load_chain(chain)
     named = with_baseline(contestants(policies), baseline)
-    find_backend(backend)
+    find_backend(backend, options)
     plan = Grid(
         chain=loaded,
         contestants=(*named, *(sweeps(named) if sweep else ())),
@@ -75,6 +77,7 @@ def benchmark(
         seeds=_seeds(seeds),
         baseline=baseline,
         backend=backend,
+        options=dict(options or {}),
     )
     check(plan.contestants, loaded, plan.traces[0])
     scratch = tempfile.TemporaryDirectory(prefix="flexnfv-bench-") if out is None else None

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
-from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
+from flexnfv.experiments.runner import Runner, kept, rates_off, traffic_claim
 from flexnfv.files import new_directory
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
@@ -178,28 +179,35 @@ def fidelity(
 
     Raises:
         InputError: `out` exists, or what policy or backends refuse.
-        BackendError: the backend died; nothing is written then.
+        BackendError: the backend died.
+        KeyboardInterrupt: Ctrl-C, SIGTERM. Then, too, `out` has the policies that were finished.
     """
     findings: list[Finding] = []
+    stop: BaseException | None = None
     with (
         new_directory(out) as directory,
         Runner(backend, runs=1, **(options or {})) as live,
         Runner("model", runs=1) as model,
     ):
-        for spec in policies:
-            policy = make_policy(spec)
-            tell(f"{backend}: {spec}")
-            other = live.run(chain, policy, trace, seed)
-            tell(f"model: {spec}")
-            closed = model.run(modelled or chain, make_policy(spec), trace, seed)
-            replayed = None
-            if replay_targets:
-                again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                replayed = model.run(modelled or chain, again, trace, seed)
-            found = compare(spec, backend, other, closed, replayed, taken=findings)
-            findings.append(
-                replace(found, claims=(traffic_claim(rates_off(other, trace)), *found.claims))
-            )
+        try:
+            for spec in policies:
+                policy = make_policy(spec)
+                tell(f"{backend}: {spec}")
+                other = live.run(chain, policy, trace, seed)
+                tell(f"model: {spec}")
+                closed = model.run(modelled or chain, make_policy(spec), trace, seed)
+                replayed = None
+                if replay_targets:
+                    again: Policy = Replay(other.chain["time_s"], other.types["targets"])
+                    replayed = model.run(modelled or chain, again, trace, seed)
+                found = compare(spec, backend, other, closed, replayed, taken=findings)
+                findings.append(
+                    replace(found, claims=(traffic_claim(rates_off(other, trace)), *found.claims))
+                )
+        except (InputError, BackendError, KeyboardInterrupt) as error:
+            if not findings:
+                raise
+            stop = error
         facts = made_with() | {
             "trace": trace.name,
             "chain": chain.name,
@@ -207,7 +215,11 @@ def fidelity(
             "model's calibration": (modelled or chain).calibration,
             backend: asdict(live.backend(chain).description),
         }
+        if stop is not None:
+            facts["incomplete"] = str(stop) or "interrupted"
         pages.write(directory, f"The model against {backend}", {backend: findings}, facts)
+    if stop is not None:
+        raise kept(stop, out)
     return findings
 
 

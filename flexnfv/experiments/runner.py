@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from flexnfv.backend import Backend
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.episode import run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.findings import Claim
@@ -155,3 +157,16 @@ def traffic_claim(off: npt.NDArray[np.float64]) -> Claim:
         f"{KEPT_SHARE:.0%}",
         kept >= KEPT_SHARE,
     )
+
+
+def kept(stop: BaseException, where: Path) -> BaseException:
+    """What ended an experiment early, saying as well where the finished part is."""
+    text = f"what was finished is in {where}"
+    match stop:
+        case InputError():
+            fix = "; ".join(filter(None, (stop.fix, text)))
+            return InputError(stop.what, where=stop.where, fix=fix)
+        case BackendError():
+            return BackendError(f"{stop}; {text}")
+        case _:
+            return type(stop)(text)

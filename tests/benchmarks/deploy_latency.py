@@ -32,6 +32,7 @@ def measure(spec: str, shadows: tuple[str, ...], chain: ServiceChain, count: int
             chain,
             out=out,
             shadows=shadows,
+            backend="model",
             trace=trace,
             intervals=count,
             realtime=True,
