@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from decimal import ROUND_DOWN, Context, Decimal
 from pathlib import Path
 
 import numpy as np
@@ -356,7 +357,8 @@ class LiveBackend:
                 f"its peak is {peak_pps:,.0f} packets/s at scale {self._scale:g}, and this "
                 f"dataplane carries {self._max_pps:,.0f}",
                 where=f"trace {trace.name!r}",
-                fix=f"the highest possible scale is {self._max_pps / trace.peak_pps:.3g}",
+                fix="the highest possible scale is "
+                f"{_rounded_down(self._max_pps / trace.peak_pps)} (--scale)",
             )
 
     def _start_generator(self, trace: Trace) -> Pktgen:
@@ -394,6 +396,11 @@ class LiveBackend:
                 self._generator.stop()  # takes in what is still under way
             self._generator.close()
             self._generator = None
+
+
+def _rounded_down(value: float) -> Decimal:
+    """Three digits, none of them too high."""
+    return Context(prec=3, rounding=ROUND_DOWN).create_decimal(repr(value))
 
 
 def _orders(nf_type: int, initial: int, states: Records) -> Iterator[tuple[str, int, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import signal
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from typing import Any, Final
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.client import SOCKET_FILE, Client
-from flexnfv.hw_backend.testbed import CONFIGURATION_FILE, alive, remove_stale
+from flexnfv.hw_backend.testbed import alive, remove_stale
 
 _END_S = 15.0
 _SETTLED: Final = ("scale", "pacing", "ports", "spares", "folder", "placement")
@@ -102,7 +101,8 @@ def take_over(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> 
         InputError: no manager runs there, or with another interval or other options.
     """
     with _connected(folder) as client:
-        scale = float(client.read().header["scale"])
+        header = client.read().header
+        scale, interval_s = float(header["scale"]), float(header["interval_ns"]) * 1e-9
         for name in _SETTLED:
             if name in options and not (
                 name == "scale" and math.isclose(options[name], scale, rel_tol=1e-9)
@@ -113,8 +113,7 @@ def take_over(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> 
                     where=f"option {name!r}",
                     fix="leave it out, or start a manager with it",
                 )
-        interval_s = _interval_s(folder)
-        if interval_s is not None and not math.isclose(interval_s, chain.interval_s, rel_tol=1e-6):
+        if not math.isclose(interval_s, chain.interval_s, rel_tol=1e-6):
             raise InputError(
                 f"the manager's interval is {interval_s:g} s, that of chain {chain.name!r} "
                 f"{chain.interval_s:g} s: its law would take over between two decisions",
@@ -135,13 +134,3 @@ def _connected(folder: Path) -> Client:
             where="--attach",
             fix=f"running: {others}" if others else "start one: flexnfv dataplane up CHAIN",
         ) from None
-
-
-def _interval_s(folder: Path) -> float | None:
-    """The manager's monitor interval, seconds; None if it was started in another way than ours."""
-    try:
-        text = (folder / CONFIGURATION_FILE).read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^set .*\binterval_ms=(\S+)", text, re.MULTILINE)
-    return None if found is None else float(found[1]) / 1e3
