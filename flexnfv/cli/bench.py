@@ -54,8 +54,8 @@ def bench(
             address.
         json: print the result as JSON, and nothing else, on standard output.
     """
-    from flexnfv.cli._options import backend_options
     from flexnfv.evaluation import benchmark
+    from flexnfv.options import backend_options
 
     address, cut = _ray(ray), _segment(segment)
     begun = False

@@ -32,8 +32,8 @@ def calibrate(
         samples: of everything whose spread is written.
     """
     from flexnfv.chain import load_chain
-    from flexnfv.cli._options import backend_options
     from flexnfv.experiments.calibrate import calibrate as run
+    from flexnfv.options import backend_options
 
     if not 1 <= samples <= 100:
         raise InputError(f"{samples} samples", where="--samples", fix="give 1 to 100")

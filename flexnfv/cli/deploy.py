@@ -58,9 +58,9 @@ def run(
     """
     from rich.live import Live
 
-    from flexnfv.cli._options import backend_options
     from flexnfv.deploy import deploy
     from flexnfv.deploy.status import page
+    from flexnfv.options import backend_options
 
     directory = (
         out or Path("runs") / f"deploy-{Path(chain).stem}-{strftime('%Y%m%dT%H%M%SZ', gmtime())}"

@@ -37,8 +37,8 @@ def fidelity(
         seed: of policies and backends.
     """
     from flexnfv.chain import load_chain
-    from flexnfv.cli._options import backend_options
     from flexnfv.experiments.fidelity import fidelity as run
+    from flexnfv.options import backend_options
     from flexnfv.traces import load_trace
 
     live = load_chain(chain)

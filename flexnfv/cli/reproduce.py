@@ -38,9 +38,9 @@ def reproduce(
         runs: runs per setting; 20 on the model and 5 live if not given.
         out: directory for data, figures and report.html; runs/reproduce-TIME if not given.
     """
-    from flexnfv.cli._options import backend_options
     from flexnfv.experiments.reproduce import EXPERIMENTS
     from flexnfv.experiments.reproduce import reproduce as run
+    from flexnfv.options import backend_options
 
     if runs is not None and not 1 <= runs <= 1000:
         raise InputError(f"{runs} runs", where="--runs", fix="give 1 to 1000")

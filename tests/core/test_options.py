@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flexnfv.cli import main
-from flexnfv.cli._options import backend_options, parse_scale
 from flexnfv.errors import InputError
+from flexnfv.options import backend_options, parse_scale
 
 
 def test_values_are_numbers_fractions_truths_or_text() -> None:
