@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain as chain_of
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from flexnfv.backend import Backend, Description
 from flexnfv.backends import make_backend
 from flexnfv.chain import Calibration, Name, NFCalibration, NFType, ServiceChain
 from flexnfv.errors import BackendError, InputError
+from flexnfv.evaluation.episode import Tick
 from flexnfv.evaluation.machine import made_with
+from flexnfv.evaluation.progress import bar
 from flexnfv.experiments import latency, pages
 from flexnfv.experiments.findings import Claim, Finding, Row
 from flexnfv.experiments.latency import Latencies
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 INTERVAL_S: Final = 0.1
 """Time that one reading covers: a sub-step of the model at the paper's interval of 1 s, so that the
@@ -178,16 +182,17 @@ def calibrate(
     inner = options | ({"substeps": 1} if backend == "model" else {})
     found: dict[str, Measured] = {}
     description = Description(backend)
+    make = partial(make_backend, backend, **inner)
     functions: dict[str, NFType] = {}
     for nf in chain.nf:
         functions.setdefault(nf.function, nf)
+    total = sum(_measurements(nf, samples) for nf in functions.values())
     try:
-        _try_out(chain, lambda one: make_backend(backend, one, **inner))
-        for function, nf in functions.items():
-            tell(f"{backend}: {function}")
-            found[function], description = _on_backend(
-                chain, nf, lambda one: make_backend(backend, one, **inner), samples
-            )
+        _try_out(chain, make)
+        with bar(f"on {backend}", total, unit="measurements") as tick:
+            for function, nf in functions.items():
+                tell(f"{backend}: {function}")
+                found[function], description = _on_backend(chain, nf, make, samples, tick)
     except (InputError, BackendError, KeyboardInterrupt) as stop:
         if not found:
             raise
@@ -306,9 +311,18 @@ def draw(figure: Figure, measured: Measured, model: Measured) -> None:
 
 
 def _on_backend(
-    chain: ServiceChain, nf: NFType, make: Callable[[ServiceChain], Backend], samples: int
+    chain: ServiceChain,
+    nf: NFType,
+    make: Callable[[ServiceChain], Backend],
+    samples: int,
+    tick: Tick = lambda count: None,
 ) -> tuple[Measured, Description]:
     """Measure one NF on a chain of its own; one backend at a time, since there is one dataplane."""
+
+    def done(measured: T) -> T:
+        tick(1)
+        return measured
+
     splits = [n for n in SPLITS if n <= nf.max_instances]
     alone = alone_chain(chain, nf)
     guess = float(alone.capacity_pps[0]) * FIRST_GUESS
@@ -322,15 +336,15 @@ def _on_backend(
 
     try:
         slow = bench(alone)
-        rates = [loss_free_rate(slow, guess) for _ in range(samples)]
+        rates = [done(loss_free_rate(slow, guess)) for _ in range(samples)]
         rate = float(np.median(rates))
-        times = [look(slow, GENTLE * rate).processing_ns for _ in range(samples)]
-        points, looks = overload(slow, rate)
-        imbalance = [float(split(slow, GENTLE * rate, n)[0]) * n for n in splits]
+        times = [done(look(slow, GENTLE * rate)).processing_ns for _ in range(samples)]
+        points, looks = done(overload(slow, rate))
+        imbalance = [float(done(split(slow, GENTLE * rate, n))[0]) * n for n in splits]
         description = slow.backend.description
         quick = bench(latency.for_latency(alone))
         latencies = (
-            [latency.measure(quick, GENTLE * rate) for _ in range(samples)]
+            [done(latency.measure(quick, GENTLE * rate)) for _ in range(samples)]
             if nf.max_instances > 1
             else []
         )
@@ -347,6 +361,12 @@ def _on_backend(
         imbalance=imbalance,
     )
     return found, description
+
+
+def _measurements(nf: NFType, samples: int) -> int:
+    """How many measurements `_on_backend` makes."""
+    latencies = samples if nf.max_instances > 1 else 0
+    return 2 * samples + 1 + sum(n <= nf.max_instances for n in SPLITS) + latencies
 
 
 def alone_chain(chain: ServiceChain, nf: NFType) -> ServiceChain:

@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
+from flexnfv.evaluation.episode import intervals
 from flexnfv.evaluation.machine import made_with
+from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
@@ -184,9 +186,11 @@ def fidelity(
     """
     findings: list[Finding] = []
     stop: BaseException | None = None
+    lasts = intervals(trace, chain) - 1
     with (
         new_directory(out) as directory,
-        Runner(backend, runs=1, **(options or {})) as live,
+        bar(f"on {backend}", lasts * len(policies)) as tick,
+        Runner(backend, runs=1, tick=tick, **(options or {})) as live,
         Runner("model", runs=1) as model,
     ):
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.machine import made_with
+from flexnfv.evaluation.progress import bar
 from flexnfv.experiments import fig2, fig3, fig4, launch, pages, paper, table1
 from flexnfv.experiments.findings import Finding
 from flexnfv.experiments.runner import Runner, kept
@@ -100,7 +101,10 @@ def reproduce(
             for backend in backends:
                 count = runs or RUNS.get(backend, LIVE_RUNS)
                 given = {} if backend == "model" else dict(options or {})
-                with Runner(backend, runs=count, **given) as runner:
+                with (
+                    bar(f"on {backend}", count * _intervals(names)) as tick,
+                    Runner(backend, runs=count, tick=tick, **given) as runner,
+                ):
                     chain = paper.chain()
                     highest = max(HIGHEST_GBPS[name] for name in names)
                     try:
@@ -135,3 +139,11 @@ def reproduce(
     if stop is not None:
         raise kept(stop, out)
     return Reproduction(found, skipped, failed)
+
+
+def _intervals(names: Sequence[str]) -> int:
+    """Intervals of one run of every experiment; Table I and Fig. 2 share theirs."""
+    episodes = 2 * len(paper.GBPS) if {"table1", "fig2"} & set(names) else 0
+    episodes += 3 if "fig4" in names else 0
+    stepped = fig3.END_S - 1 if "fig3" in names else 0
+    return episodes * (paper.INTERVALS - 1) + stepped

@@ -14,7 +14,7 @@ from flexnfv.backend import Backend
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import run_episode
+from flexnfv.evaluation.episode import Tick, run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.findings import Claim
 from flexnfv.policy import Policy, make_policy
@@ -37,6 +37,7 @@ class Runner:
     Args:
         backend: name of a registered backend.
         runs: runs per setting; run k has seed k.
+        tick: told of every interval that passed.
         options: handed to the backend, such as `scale`.
 
     Attributes:
@@ -44,8 +45,11 @@ class Runner:
         reproducible: whether the backend gives the same readings for the same seed.
     """
 
-    def __init__(self, backend: str, *, runs: int, **options: Any) -> None:
+    def __init__(
+        self, backend: str, *, runs: int, tick: Tick | None = None, **options: Any
+    ) -> None:
         self.name = backend
+        self._tick = tick
         self.seeds: Sequence[int] = range(runs)
         self._options = options
         self._backend: Backend | None = None
@@ -106,7 +110,7 @@ class Runner:
 
     def run(self, chain: ServiceChain, policy: Policy, trace: Trace, seed: int) -> Episode:
         """The records of a policy object, which are not kept."""
-        return run_episode(policy, self.backend(chain), trace, seed)
+        return run_episode(policy, self.backend(chain), trace, seed, self._tick)
 
     def enough(self, right: Iterable[bool]) -> bool:
         """Whether a claim that is right in these runs holds.
