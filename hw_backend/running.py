@@ -86,11 +86,8 @@ def end(folder: Path) -> bool:
     return True
 
 
-def take_over(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> None:
+def check_takeover(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> None:
     """See to it that a controller of `chain` may take over the manager in `folder`.
-
-    Its built-in law is allowed, so that the chain is in good hands whenever nobody else has it,
-    unless the option `law` says otherwise.
 
     Args:
         folder: the manager's.
@@ -121,7 +118,16 @@ def take_over(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> 
                 fix=f"use a chain file with interval_s = {interval_s:g}, or start the manager with "
                 f"--interval-s {chain.interval_s:g}",
             )
-        client.law(bool(options.get("law", True)))
+
+
+def allow_law(folder: Path, allowed: bool) -> None:
+    """Whether the built-in law of the manager in `folder` may decide while nobody else does.
+
+    Raises:
+        BackendError: it died.
+    """
+    with Client(folder) as client:
+        client.law(allowed)
 
 
 def _connected(folder: Path) -> Client:

@@ -218,13 +218,16 @@ def deploy(
 def _make(name: str, chain: ServiceChain, options: dict[str, Any]) -> Backend:
     """The backend, in better hands than ours whenever this process is not there."""
     takes = inspect.signature(backend_class(name)).parameters
-    if name == "dpdk" and options.get("attach") is not None:
-        from flexnfv.hw_backend.running import take_over
+    given = {key: True for key in ("law", "keep") if key in takes} | options
+    if name != "dpdk" or options.get("attach") is None:
+        return make_backend(name, chain, **given)
+    from flexnfv.hw_backend.running import allow_law, check_takeover
 
-        options["attach"] = Path(options["attach"])
-        take_over(options["attach"], chain, options)
-    defaults = {key: True for key in ("law", "keep") if key in takes}
-    return make_backend(name, chain, **{**defaults, **options})
+    given["attach"] = Path(given["attach"])
+    check_takeover(given["attach"], chain, options)
+    made = make_backend(name, chain, **given)
+    allow_law(given["attach"], bool(given["law"]))
+    return made
 
 
 def _recorded(
