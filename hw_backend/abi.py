@@ -10,6 +10,7 @@ import mmap
 import os
 from functools import cache, cached_property
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import cffi
@@ -87,10 +88,13 @@ def _dtype(ctype: Any) -> Any:
 PAGE_BYTES = ffi.sizeof("struct fx_page")
 PAGE_DTYPE: np.dtype[Any] = _dtype(ffi.typeof("struct fx_page"))
 
+_BEING_WRITTEN = -3
+_WRITER_S = 2.0
+"""A page that is being written for so long has lost its writer."""
 _WHY_NO_PAGE = {
     -1: "is no statistics page",
     -2: "is of another version: build manager and package together",
-    -3: "is never left alone by its writer, which must have died in the middle",
+    _BEING_WRITTEN: "is never left alone by its writer, which must have died in the middle",
 }
 
 
@@ -195,8 +199,13 @@ class Page:
         if self._page is None:
             raise BackendError(f"{self.path} was closed")
         content = np.empty(PAGE_BYTES, np.uint8)
-        result = self._read(self._page, ffi.from_buffer("struct fx_page *", content))
-        if result:
+        until = monotonic() + _WRITER_S
+        while result := self._read(self._page, ffi.from_buffer("struct fx_page *", content)):
+            # A reader that runs before ordinary threads may have taken the core from the manager in
+            # the middle of its writing: only by sleeping does it give the core back.
+            if result == _BEING_WRITTEN and monotonic() < until:
+                sleep(1e-4)
+                continue
             raise BackendError(f"{self.path} {_WHY_NO_PAGE[result]}")
         return Snapshot(content)
 
