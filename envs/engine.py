@@ -38,6 +38,12 @@ class BackendEngine:
         self.died = ""
         self._reading: Reading
 
+    @property
+    def over(self) -> bool:
+        """Whether the episode has no interval left: where steps came late on a live chain, sooner
+        than after as many steps as it has intervals."""
+        return bool(self.died) or self.backend.remaining == 0
+
     def reset_envs(
         self, envs: IntArray, rates: FloatArray, seeds: npt.NDArray[np.uint64]
     ) -> Reading:

@@ -123,7 +123,7 @@ class Rollout:
         self.observation = self.encoder.encode(self.reading, self.preference)
         value, terms = self.task.reward(self.reading, self.mean_pps, self.preference)
         self.statistics.add(self.reading, self.task, terms)
-        if self.engine is not None and self.engine.died:
+        if self.engine is not None and self.engine.over:
             self.left[:] = 0
         return value, self.left <= 0
 

@@ -63,6 +63,8 @@ class _RolloutVecEnv(VecEnv):
                     "terminal_observation": last[row].copy(),
                     "TimeLimit.truncated": True,
                 }
+                if self.rollout.engine is not None and self.rollout.engine.died:
+                    infos[row]["reason"] = self.rollout.engine.died
             self.rollout.reset(ended)
         observation = self._rows(self.rollout.observation).copy()
         return observation, rewards.astype(np.float32), dones, infos
@@ -78,7 +80,9 @@ class _RolloutVecEnv(VecEnv):
         return [seed] * self.num_envs
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Free the single backend, if it runs on one."""
+        if self.rollout.engine is not None:
+            self.rollout.engine.backend.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The view's own attribute, once per row asked for."""

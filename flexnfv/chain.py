@@ -31,6 +31,9 @@ MAX_TYPES = 16
 MAX_INSTANCES = 64
 """Instances that one NF type, and all of a chain's budget together, may reach."""
 
+FILE_ARGUMENTS = frozenset({"rules", "routes"})
+"""Arguments of NFs that name files."""
+
 STATEFUL_FUNCTIONS = frozenset({"nat"})
 """NF functions whose flows must stay with their instance, since state cannot move."""
 
@@ -122,7 +125,8 @@ class NFType(_Model):
         ring_size: receive ring, a power of two; it holds one packet less (rte_ring).
         cores_per_instance: cores that each instance holds.
         mapping: this type's own mapping, where it differs from the chain's.
-        args: arguments handed to the NF on the dataplane.
+        args: arguments handed to the NF on the dataplane; `rules=` and `routes=` name files, beside
+            the chain file or from where the manager is started.
     """
 
     name: Name
@@ -214,6 +218,7 @@ class ServiceChain(_Model):
     path: tuple[PathSpec, ...] = ()
 
     _measured: Calibration = PrivateAttr()
+    _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -301,7 +306,32 @@ class ServiceChain(_Model):
         except ValidationError as error:
             raise _input_error(error, f"chain {self.name!r}") from error
         copy._measured = self._measured
+        copy._folder = self._folder
         return copy
+
+    @property
+    def nf_args(self) -> tuple[str, ...]:
+        """Arguments of every NF type's instances, [T]; files beside the chain file by full path.
+
+        Raises:
+            InputError: such a path has a blank, which arguments cannot hold.
+        """
+        return tuple(" ".join(map(self._whole, nf.args.split())) for nf in self.nf)
+
+    def _whole(self, argument: str) -> str:
+        name, _, value = argument.partition("=")
+        if name not in FILE_ARGUMENTS or self._folder is None:
+            return argument
+        path = self._folder / value
+        if not path.is_file():
+            return argument  # from where the manager is started
+        if len(str(path).split()) > 1:
+            raise InputError(
+                f"the path of {path.name} has a blank, which arguments of NFs cannot hold",
+                where=str(path.parent),
+                fix="put chain file and it elsewhere",
+            )
+        return f"{name}={path}"
 
     # --- the numeric view: one entry per NF type --------------------------------------------
 
@@ -566,6 +596,7 @@ def load_chain(
         chain = ServiceChain.model_validate(_read_toml(path))
     except ValidationError as error:
         raise _input_error(error, str(path)) from error
+    chain._folder = path.parent.resolve()
     measured = load_calibration(
         calibration if calibration is not None else chain.calibration,
         beside=None if calibration is not None else path.parent,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 
@@ -15,6 +17,11 @@ OK = 0
 BACKEND_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends a program in order, as Ctrl-C does."""
 
 
 def run_program(name: str, program: Callable[[], int | None]) -> int:
@@ -26,20 +33,22 @@ def run_program(name: str, program: Callable[[], int | None]) -> int:
 
     Returns:
         The program's own code (None counts as 0), 2 for bad input and a full disk, 1 for a
-        backend that could not carry on, 130 after Ctrl-C. Any other exception is a bug of ours
-        and propagates with its traceback.
+        backend that could not carry on, 130 after Ctrl-C, 143 after SIGTERM. Any other exception is
+        a bug of ours and propagates with its traceback.
     """
     try:
-        return program() or OK
+        with _terminated_in_order():
+            return program() or OK
     except InputError as error:
         _say(name, str(error))
         return BAD_INPUT
     except BackendError as error:
         _say(name, str(error))
         return BACKEND_FAILED
-    except KeyboardInterrupt:
-        _say(name, "interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        ended = isinstance(stop, Terminated)
+        _say(name, "; ".join(filter(None, ("terminated" if ended else "interrupted", str(stop)))))
+        return TERMINATED if ended else INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`flexnfv traces list | head`). Python would
         # complain once more when it flushes stdout at exit, so give it somewhere to flush to.
@@ -51,6 +60,23 @@ def run_program(name: str, program: Callable[[], int | None]) -> int:
         where = f" while writing {error.filename}" if error.filename else ""
         _say(name, f"no disk space left{where}; free some and run the command again")
         return BAD_INPUT
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """SIGTERM raises `Terminated`; only the main thread may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(name: str, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,13 @@ from flexnfv.errors import InputError
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise InputError when `path` exists (an empty directory counts as not there)."""
+    """See to it that `path` can be made: before any work is done for it.
+
+    Raises:
+        InputError: it exists (an empty directory counts as not there), or it would lie in something
+            that is no directory or may not be written to.
+    """
+    _check_above(path)
     if path.is_dir() and not any(path.iterdir()):
         return
     if path.exists() or path.is_symlink():
@@ -21,6 +28,21 @@ def refuse_existing(path: Path) -> None:
             where=str(path),
             fix="name another output or remove it first",
         )
+
+
+def _check_above(path: Path) -> None:
+    """The nearest thing above `path` that exists must take new entries."""
+    for above in path.absolute().parents:
+        if os.path.lexists(above):
+            if not above.is_dir():
+                raise InputError(
+                    "is no directory", where=str(above), fix=f"name another place than {path}"
+                )
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise InputError(
+                    "may not be written to", where=str(above), fix=f"name another place than {path}"
+                )
+            return
 
 
 @contextmanager

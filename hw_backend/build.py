@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from flexnfv.errors import BackendError, InputError
+from flexnfv.errors import InputError
 
 SOURCES = Path(__file__).resolve().parent / "dataplane"
 """The C sources."""
@@ -57,11 +57,13 @@ def built(program: Path) -> Path:
     """The path of one of the built programs.
 
     Raises:
-        BackendError: it is not built.
+        InputError: it is not built.
     """
     path = build_folder() / program
     if not path.is_file():
-        raise BackendError(f"{path} is missing: build it with `flexnfv dataplane build`")
+        raise InputError(
+            "is missing", where=str(path), fix="build it with `flexnfv dataplane build`"
+        )
     return path
 
 

@@ -241,7 +241,7 @@ def _type(chain: ServiceChain, t: int, options: ManagerOptions) -> str:
         f"high={float(chain.high_load[t])!r} low={float(chain.low_load[t])!r} "
         f"pace={float(pace)!r} cost_ns={float(chain.processing_ns[t])!r}"
     )
-    return f"{line} args={nf.args}" if nf.args else line
+    return f"{line} args={chain.nf_args[t]}" if nf.args else line
 
 
 def _rules(chain: ServiceChain) -> Iterator[str]:

@@ -23,6 +23,7 @@ from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Watch, reading_between
 from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
+from flexnfv.hw_backend.running import runtime_folder
 from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
@@ -32,6 +33,8 @@ from flexnfv.traces.trace import Capture
 
 CARRIED_PPS = 800_000.0
 """Packets/s that paced instances carry end to end without loss on two cores, measured."""
+SCALE = 1 / 20
+"""Packet rates on the dataplane relative to the chain's own, if nothing else is said."""
 SHORTEST_INTERVAL_S = 0.05
 """Shorter monitor intervals are not kept punctually."""
 
@@ -73,6 +76,8 @@ class LiveBackend:
         placement: see `Testbed`.
         attach: folder of a running manager to attach to, instead of starting one. Its instances,
             scale and pacing are left as they are.
+        keep: the manager outlives this process, should it be killed; `close` ends it nevertheless.
+            It lies in the runtime folder under the chain's name, if no folder is given.
 
     Attributes:
         late: intervals of this episode whose edge had passed before their step came.
@@ -86,7 +91,7 @@ class LiveBackend:
         self,
         chain: ServiceChain,
         *,
-        scale: float | str = 1 / 20,
+        scale: float | str = SCALE,
         pacing: bool = True,
         ports: Sequence[str] | str = ("memif",),
         spares: int = 0,
@@ -95,6 +100,7 @@ class LiveBackend:
         folder: Path | str | None = None,
         placement: Placement | None = None,
         attach: Path | str | None = None,
+        keep: bool = False,
     ) -> None:
         if chain.interval_s < SHORTEST_INTERVAL_S * (1 - 1e-9):
             raise InputError(
@@ -124,7 +130,10 @@ class LiveBackend:
             status_s=min(0.1, chain.interval_s / 5),
         )
         self._max_pps = max_pps
+        self._keep = keep
         self._folder = None if folder is None else Path(folder)
+        if keep and folder is None:
+            self._folder = runtime_folder() / chain.name
         self._placement = placement
         self._testbed: Testbed | None = None
         self._client: Client | None = None
@@ -158,7 +167,7 @@ class LiveBackend:
         Raises:
             InputError: a trace that is shorter than two intervals or faster than can be carried,
                 or no port that a generator can use; see also `Testbed.start`.
-            BackendError: the dataplane is not built, or died.
+            BackendError: the dataplane died.
         """
         if trace is not None:
             self._check(trace)
@@ -327,6 +336,7 @@ class LiveBackend:
                 options=self._options,
                 folder=self._folder,
                 placement=self._placement,
+                keep=self._keep,
             )
             self._client = self._testbed.start().client
         assert self._client is not None
@@ -392,7 +402,8 @@ class LiveBackend:
                 f"dataplane carries {self._max_pps:,.0f}",
                 where=f"trace {trace.name!r}",
                 fix=(
-                    f"the highest possible scale is {_rounded_down(self._max_pps / trace.peak_pps)}"
+                    "the highest possible scale is "
+                    f"{_rounded_down(self._max_pps / trace.peak_pps)} (--scale)"
                     if self._free_scale
                     else "scale the trace to a peak of "
                     f"{_rounded_down(self._max_pps / self._scale)} packets/s or less (?peak=...)"

@@ -250,7 +250,7 @@ def program() -> Path:
     """Where the built generator is.
 
     Raises:
-        BackendError: it is not built.
+        InputError: it is not built.
     """
     return built(PKTGEN)
 
@@ -344,8 +344,8 @@ class Pktgen:
         """Starts the process and returns once its ports have their links.
 
         Raises:
-            InputError: it refuses an option or a file, in its own words.
-            BackendError: a port fails, or the program is not built.
+            InputError: it refuses an option or a file, in its own words, or is not built.
+            BackendError: a port fails.
         """
         if self._process is not None:
             raise BackendError("this generator was started before; make another one")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
 
+from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.hw_backend.client import SOCKET_FILE
+from flexnfv.hw_backend.client import SOCKET_FILE, Client
 from flexnfv.hw_backend.folder import PREFIX_FILE, remove_stale
 from flexnfv.hw_backend.processes import alive, manager_in
 
 _END_S = 15.0
 _POLL_S = 0.01
+_SETTLED: Final = ("scale", "pacing", "ports", "spares", "folder", "placement")
+"""Options of a live chain that a running manager was started with."""
 
 
 def runtime_folder() -> Path:
@@ -91,3 +97,59 @@ def _gone(pid: int) -> bool:
 def _in_use(folder: Path) -> bool:
     """Whether a manager runs, starts or has died there."""
     return (folder / SOCKET_FILE).exists() or (folder / PREFIX_FILE).exists()
+
+
+def check_takeover(folder: Path, chain: ServiceChain, options: Mapping[str, Any]) -> None:
+    """See to it that a controller of `chain` may take over the manager in `folder`.
+
+    Args:
+        folder: the manager's.
+        chain: as the controller knows it.
+        options: that the controller was given; what the manager was started with stands.
+
+    Raises:
+        InputError: no manager runs there, or with another interval or other options.
+    """
+    with _connected(folder) as client:
+        header = client.read().header
+        scale, interval_s = float(header["scale"]), float(header["interval_ns"]) * 1e-9
+        for name in _SETTLED:
+            if name in options and not (
+                name == "scale" and math.isclose(options[name], scale, rel_tol=1e-9)
+            ):
+                told = f" at scale {scale:g}" if name == "scale" else ""
+                raise InputError(
+                    f"the manager in {folder} was started{told} before",
+                    where=f"option {name!r}",
+                    fix="leave it out, or start a manager with it",
+                )
+        if not math.isclose(interval_s, chain.interval_s, rel_tol=1e-6):
+            raise InputError(
+                f"the manager's interval is {interval_s:g} s, that of chain {chain.name!r} "
+                f"{chain.interval_s:g} s: its law would take over between two decisions",
+                where=str(folder),
+                fix=f"use a chain file with interval_s = {interval_s:g}, or start the manager with "
+                f"--interval-s {chain.interval_s:g}",
+            )
+
+
+def allow_law(folder: Path, allowed: bool) -> None:
+    """Whether the built-in law of the manager in `folder` may decide while nobody else does.
+
+    Raises:
+        BackendError: it died.
+    """
+    with Client(folder) as client:
+        client.law(allowed)
+
+
+def _connected(folder: Path) -> Client:
+    try:
+        return Client(folder)
+    except BackendError as error:
+        others = ", ".join(str(path) for path in running().values())
+        raise InputError(
+            str(error),
+            where="--attach",
+            fix=f"running: {others}" if others else "start one: flexnfv dataplane up CHAIN",
+        ) from None

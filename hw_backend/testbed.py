@@ -142,9 +142,9 @@ class Testbed:
         """Start the manager; returns once all initial instances poll.
 
         Raises:
-            InputError: no huge pages, a port or an NF argument that does not work, a folder in
-                which a manager runs already.
-            BackendError: the dataplane is not built, or the manager died.
+            InputError: the dataplane is not built, no huge pages, a port or an NF argument that
+                does not work, a folder in which a manager runs already.
+            BackendError: the manager died.
         """
         if self._process is not None:
             raise BackendError("this testbed was started before; make another one")

@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("*.py", "*.toml", "*.c", "*.h", "*.inc", "meson.build", "meson_options.txt", "py.typed")
+SHIPPED = (
+    "*.py",
+    "*.toml",
+    "*.rules",
+    "*.routes",
+    "*.c",
+    "*.h",
+    "*.inc",
+    "meson.build",
+    "meson_options.txt",
+    "py.typed",
+)
 
 
 def build(source: Path, kind: str, out: Path) -> Path:

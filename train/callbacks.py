@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,7 @@ class CriticFirst(BaseCallback):
 
 
 class KeepBest(BaseCallback):
-    """Validates every so often and keeps the best policy.
+    """Validates every so often and keeps the best policy, or always the last.
 
     Args:
         validation: the held-out episodes.
@@ -75,6 +76,8 @@ class KeepBest(BaseCallback):
         every: rows of experience between two validations.
         keep: called with the score of every new best.
         best: score of the best so far (cores at `drop_rate`).
+        last: keep whatever is judged last: what is learnt on a live chain cannot be seen on the
+            model that validates.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class KeepBest(BaseCallback):
         every: int,
         keep: Callable[[Score, float], None],
         best: float = float("inf"),
+        last: bool = False,
     ) -> None:
         super().__init__()
         self.validation = validation
@@ -91,6 +95,7 @@ class KeepBest(BaseCallback):
         self.every = every
         self.keep = keep
         self.best = best
+        self.last = last
         self._next = 0
 
     def judge(self) -> None:
@@ -104,7 +109,7 @@ class KeepBest(BaseCallback):
         ):
             self.logger.record(f"validation/cores_{preference:.0f}", used)
             self.logger.record(f"validation/drop_rate_{preference:.0f}", lost)
-        if cores < self.best:
+        if self.last or cores < self.best:
             self.best = cores
             self.keep(score, cores)
 
@@ -159,6 +164,24 @@ class Checkpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.save()
+
+
+class Deaths(BaseCallback):
+    """Tells of every episode that ended because its backend died, and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def _on_step(self) -> bool:
+        reasons = {info["reason"] for info in self.locals["infos"] if "reason" in info}
+        for reason in reasons:
+            self.count += 1
+            print(f"an episode ended early, the next starts anew: {reason}", file=sys.stderr)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.logger.record("rollout/deaths", self.count)
 
 
 class Progress(BaseCallback):

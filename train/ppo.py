@@ -15,6 +15,7 @@ preference that loses no more than the law does, the bundle, and the comparison 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,8 +28,9 @@ import tyro
 
 from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
-from flexnfv.errors import InputError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.failures import one_line_errors, run_program
+from flexnfv.options import backend_options
 from flexnfv.policy import make_policy
 from flexnfv.traces import TraceSet, as_trace_set
 from flexnfv.train.run import Run, next_free
@@ -59,8 +61,9 @@ class Args:
     """Training seeds to run side by side, through Ray."""
     quick: bool = False
     """A minute's run: everything happens, little is learnt."""
-    rows: int = 4_000_000
-    """Rows of experience: one NF type for one interval each."""
+    rows: int | None = None
+    """Rows of experience: one NF type for one interval each; 4 million, or what half an hour of a
+    live chain gives."""
     chains: int = 512
     """Chains stepped together."""
     steps: int = 32
@@ -97,10 +100,34 @@ class Args:
     """Evaluation seeds of the comparison at the end; 0 leaves it out."""
     backend: str = "model"
     """What to train on: `model`, or `dpdk` to fine-tune live, at real time, with --init-from."""
+    scale: str | None = None
+    """Packet rates of a live chain relative to the chain's own, such as 1/20."""
+    options: tuple[str, ...] = ()
+    """Further options of a live backend as KEY=VALUE (dpdk: spares=2)."""
+
+    @property
+    def live(self) -> bool:
+        """Whether time passes as it does for people."""
+        return self.backend != "model"
+
+
+ROWS = 4_000_000
+"""Rows of a run on the model."""
+LIVE_S = 1800.0
+"""Length of a run on a live chain."""
+
+
+def settled(args: Args) -> Args:
+    """The same with its number of rows."""
+    if args.rows is not None:
+        return args
+    chain = load_chain(args.chain)
+    return replace(args, rows=round(LIVE_S / chain.interval_s) * chain.types if args.live else ROWS)
 
 
 def quick(args: Args) -> Args:
     """The same run, cut down to about a minute."""
+    assert args.rows is not None
     return replace(
         args,
         rows=min(args.rows, 300_000),
@@ -123,7 +150,14 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
     from stable_baselines3.common.logger import configure
 
     from flexnfv.train import warm_start
-    from flexnfv.train.callbacks import Checkpoints, CriticFirst, Figures, KeepBest, Progress
+    from flexnfv.train.callbacks import (
+        Checkpoints,
+        CriticFirst,
+        Deaths,
+        Figures,
+        KeepBest,
+        Progress,
+    )
     from flexnfv.train.export import export, load_weights
     from flexnfv.train.ordinal import OrdinalPolicy
     from flexnfv.train.validation import Score, Validation
@@ -131,6 +165,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     chain = load_chain(args.chain)
+    assert args.rows is not None
     env = make_env(args, chain, seed)
     validation = Validation(chain, trace_set(args.validation, chain), preferences(args))
     law = validation.run_policy(make_policy("watermark"))
@@ -189,15 +224,17 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
                 "validation_law_drop_rate": allowed,
             },
             training={key: str(value) for key, value in asdict(args).items()}
-            | {"rows_done": model.num_timesteps},
+            | {"rows_done": model.num_timesteps, "kept": "last" if args.live else "best"},
         )
 
     best = KeepBest(
         validation,
         allowed,
-        every=max(args.rows // 12, 1),
+        # A live chain does not wait for a validation: once before and once after.
+        every=args.rows if args.live else max(args.rows // 12, 1),
         keep=keep,
         best=done["best"],
+        last=args.live,
     )
     checkpoints = Checkpoints(folder, best)
     patience = CriticFirst(0 if done["rows"] else args.critic_first)
@@ -206,13 +243,15 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
         try:
             model.learn(
                 remaining,
-                callback=[Figures(env), patience, best, checkpoints, Progress(report)],
+                callback=[Figures(env), Deaths(), patience, best, checkpoints, Progress(report)],
                 reset_num_timesteps=False,
                 tb_log_name="tensorboard",
             )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BackendError, InputError):
             checkpoints.save()
             raise
+        finally:
+            env.close()
     return folder / "best.onnx"
 
 
@@ -222,17 +261,48 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
     from flexnfv.envs.sb3 import RowVecEnv
     from flexnfv.envs.task import Task
 
-    low, high = args.peaks
     task = Task(
         chain,
-        trace_set(args.traces, chain, (low * chain.peak_pps, high * chain.peak_pps)),
+        trace_set(args.traces, chain, peak_range(args, chain)),
         episode=args.episode,
         preference=args.preferences,
     )
     if args.backend == "model":
         return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
-    engine = BackendEngine(make_backend(args.backend, chain))
+    engine = BackendEngine(
+        make_backend(args.backend, chain, **backend_options(args.scale, args.options))
+    )
     return RowVecEnv(task, 1, seed=seed, gamma=args.gamma, engine=engine)
+
+
+def peak_range(args: Args, chain: ServiceChain) -> tuple[float, float]:
+    """Lowest and highest peak of training episodes, packets/s, none above what is carried live."""
+    low, high = (share * chain.peak_pps for share in args.peaks)
+    if args.backend != "dpdk":
+        return low, high
+    from flexnfv.hw_backend.live import CARRIED_PPS, SCALE
+
+    options = backend_options(args.scale, args.options)
+    most = options.get("max_pps", CARRIED_PPS) / options.get("scale", SCALE)
+    return min(low, most), min(high, most)
+
+
+def tell_live(args: Args) -> None:
+    """Say before a live run what it will take, and what it trains on."""
+    chain = load_chain(args.chain)
+    assert args.rows is not None
+    intervals = math.ceil(args.rows / chain.types / args.steps) * args.steps
+    low, high = peak_range(args, chain)
+    print(
+        f"live: {intervals} intervals of {chain.interval_s:g} s, "
+        f"{intervals * chain.interval_s / 60:.1f} minutes and the starts of "
+        f"{math.ceil(intervals / args.episode)} episodes; the last network is kept"
+    )
+    if high < args.peaks[1] * chain.peak_pps:
+        print(
+            f"live: peaks are {low / 1e6:.3g} to {high / 1e6:.3g} Mpps, the highest that is "
+            f"carried at this scale, instead of up to {args.peaks[1] * chain.peak_pps / 1e6:.3g}"
+        )
 
 
 def trace_set(
@@ -262,6 +332,7 @@ def train_all(args: Args, run: Run) -> list[Path]:
     if args.seeds > 1:
         from flexnfv.train.seeds import train_on_ray
 
+        assert args.rows is not None
         return train_on_ray(
             lambda seed, report: train_seed(args, seed, run.seed(seed), report),
             list(seeds),
@@ -269,6 +340,7 @@ def train_all(args: Args, run: Run) -> list[Path]:
         )
     from flexnfv.train.progress import bar
 
+    assert args.rows is not None
     with bar("training", args.rows, "rows") as report:
         return [train_seed(args, args.seed, run.seed(args.seed), report)]
 
@@ -305,17 +377,21 @@ def main(args: Args) -> None:
     begun = time.monotonic()
     if args.resume is not None:
         run, noted = Run.reopen(args.resume)
-        args = restore(noted)
+        args = settled(restore(noted))
     else:
+        args = settled(args)
         args = quick(args) if args.quick else args
         out = args.out or next_free(Path("runs"), load_chain(args.chain).name)
         run = Run.begin(out, asdict(args))
     print(f"run: {run.path} (curves: tensorboard --logdir {run.path})")
+    if args.live:
+        tell_live(args)
     try:
         bundles = train_all(args, run)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: python train/ppo.py --resume {run.path}")
-        raise
+    except (KeyboardInterrupt, BackendError) as stop:
+        raise type(stop)(
+            "; ".join(filter(None, (str(stop), f"go on: python train/ppo.py --resume {run.path}")))
+        ) from None
     if args.benchmark_seeds:
         compare(args, run, bundles)
         print(f"report: {run.benchmark / 'report.html'}")
@@ -333,7 +409,7 @@ def check(args: Args) -> None:
     for name in ("traces", "validation", "test"):
         trace_set(getattr(args, name), chain)
     for name in ("rows", "chains", "steps", "episode", "minibatch", "epochs", "width", "seeds"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"is {getattr(args, name)}", where=f"--{name}", fix="use at least 1")
     low, high = args.preferences
     if not 0 < low < high < float("inf"):
@@ -341,7 +417,8 @@ def check(args: Args) -> None:
             f"are {low:g} and {high:g}", where="--preferences", fix="give a lower and a higher one"
         )
     backend_class(args.backend)
-    if args.backend != "model" and (args.chains != 1 or args.init_from is None):
+    backend_options(args.scale, args.options)
+    if args.live and (args.chains != 1 or args.init_from is None):
         raise InputError(
             f"trains {args.chains} chains {'anew' if args.init_from is None else 'together'}",
             where=f"--backend {args.backend}",

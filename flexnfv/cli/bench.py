@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from flexnfv.errors import InputError
-from flexnfv.failures import INTERRUPTED
 
 
 def bench(
@@ -20,6 +19,8 @@ def bench(
     traces: tuple[str, ...] = ("test",),
     seeds: int = 5,
     backend: str = "model",
+    scale: str | None = None,
+    options: tuple[str, ...] = (),
     baseline: str = "watermark",
     sweep: bool = True,
     peak: str | None = None,
@@ -41,6 +42,8 @@ def bench(
         traces: a split (train, validation, test), trace names, or paths of traces.
         seeds: evaluation seeds per policy and trace.
         backend: model, dpdk, or the name of an installed one.
+        scale: packet rates of a live chain relative to the chain's own, such as 1/20.
+        options: further options of the backend as KEY=VALUE (dpdk: spares=2).
         baseline: the policy that the others are compared with; added if it is not among them.
         sweep: run every heuristic over its own parameter too, for its front of cores against drops.
         peak: packets/s that each trace's highest interval is scaled to, or "keep"; the chain's
@@ -52,6 +55,7 @@ def bench(
         json: print the result as JSON, and nothing else, on standard output.
     """
     from flexnfv.evaluation import benchmark
+    from flexnfv.options import backend_options
 
     address, cut = _ray(ray), _segment(segment)
     begun = False
@@ -70,6 +74,7 @@ def bench(
             sweep,
             out,
             backend=backend,
+            options=backend_options(scale, options),
             peak=_peak(peak),
             compress=compress,
             segment=cut,
@@ -83,12 +88,11 @@ def bench(
         ):
             if not (out / name).exists():
                 write(out / name)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if not begun:
             raise
         command = shlex.join(["flexnfv", *sys.argv[1:]])
-        print(f"flexnfv: interrupted; to carry on: {command}", file=sys.stderr)
-        return INTERRUPTED
+        raise type(stop)(f"to carry on: {command}") from None
     if json:
         print(result.to_json())
         return None

@@ -14,6 +14,7 @@ def calibrate(
     chain: str = "paper",
     backend: str = "dpdk",
     scale: str | None = None,
+    options: tuple[str, ...] = (),
     samples: int = 5,
 ) -> int:
     """Measure every NF of a chain and write NAME.toml, which a chain can then name.
@@ -27,11 +28,12 @@ def calibrate(
         backend: dpdk, model, or the name of an installed one.
         scale: packet rates of a live chain relative to the chain's own, such as 1/20; the backend's
             own if not given. The calibration holds the chain's own rates.
+        options: further options of the backend as KEY=VALUE (dpdk: spares=2).
         samples: of everything whose spread is written.
     """
-    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
     from flexnfv.experiments.calibrate import calibrate as run
+    from flexnfv.options import backend_options
 
     if not 1 <= samples <= 100:
         raise InputError(f"{samples} samples", where="--samples", fix="give 1 to 100")
@@ -41,7 +43,7 @@ def calibrate(
         out,
         samples=samples,
         tell=lambda line: print(line, file=sys.stderr),
-        **({} if scale is None else {"scale": parse_scale(scale)}),
+        **backend_options(scale, options),
     )
     for name, nf in measured.nf.items():
         print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,8 +22,9 @@ def run(
     chain: str,
     policy: str,
     shadow: tuple[str, ...] = (),
-    backend: str = "model",
+    backend: str = "dpdk",
     attach: Path | None = None,
+    scale: str | None = None,
     options: tuple[str, ...] = (),
     trace: str | None = None,
     out: Path | None = None,
@@ -43,9 +43,11 @@ def run(
         chain: name of a shipped chain, or the path of a chain file (TOML).
         policy: path of a bundle, a registered name, or name:key=value,key=value.
         shadow: policies that are asked and recorded, too, but never obeyed.
-        backend: model, dpdk, or the name of an installed one.
-        attach: folder of a running manager, for the backend dpdk; it starts one of its own without.
-        options: further options of the backend as KEY=VALUE (dpdk: scale=0.05 spares=2).
+        backend: dpdk, model, or the name of an installed one.
+        attach: folder of a running manager to take over, for the backend dpdk; without it a
+            manager is started in the runtime folder, under the chain's name.
+        scale: packet rates of a live chain relative to the chain's own, such as 1/20.
+        options: further options of the backend as KEY=VALUE (dpdk: spares=2 pacing=false).
         trace: traffic to play (see `flexnfv traces list`); a live chain takes what comes without.
         out: directory to make for record, status and log; runs/deploy-CHAIN-TIME if not given.
         intervals: end after so many.
@@ -58,6 +60,7 @@ def run(
 
     from flexnfv.deploy import deploy
     from flexnfv.deploy.status import page
+    from flexnfv.options import backend_options
 
     directory = (
         out or Path("runs") / f"deploy-{Path(chain).stem}-{strftime('%Y%m%dT%H%M%SZ', gmtime())}"
@@ -76,7 +79,8 @@ def run(
             out=directory,
             shadows=shadow,
             backend=backend,
-            options=_options(options) | ({} if attach is None else {"attach": attach}),
+            options=backend_options(scale, options)
+            | ({} if attach is None else {"attach": attach}),
             trace=trace,
             intervals=intervals,
             deadline_s=deadline,
@@ -121,19 +125,6 @@ def join(directory: tyro.conf.Positional[Path]) -> None:
     if read_status(directory)["state"] == "running":
         raise InputError("still runs", where=str(directory), fix="stop it first")
     print(join_parts(directory))
-
-
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign:
-            raise InputError(f"{pair!r} has no value", where="--options", fix="write KEY=VALUE")
-        try:
-            found[key] = ast.literal_eval(text.capitalize() if text in ("true", "false") else text)
-        except (ValueError, SyntaxError):
-            found[key] = text
-    return found
 
 
 def _console() -> Console:

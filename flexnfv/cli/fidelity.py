@@ -14,6 +14,7 @@ def fidelity(
     policy: tuple[str, ...] = ("watermark",),
     backend: str = "dpdk",
     scale: str | None = None,
+    options: tuple[str, ...] = (),
     calibration: str | None = None,
     replay_targets: bool = False,
     seed: int = 0,
@@ -29,14 +30,15 @@ def fidelity(
         policy: a policy, or several: registered names, name:key=value, paths of bundles.
         backend: what the model is compared with: dpdk, or the name of an installed one.
         scale: packet rates of the live chain relative to the chain's own, such as 1/20.
+        options: further options of the live backend as KEY=VALUE (dpdk: spares=2).
         calibration: what the model runs with, measured on that backend by `flexnfv calibrate`; the
             chain's own if not given.
         replay_targets: also replay the live targets in the model.
         seed: of policies and backends.
     """
-    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
     from flexnfv.experiments.fidelity import fidelity as run
+    from flexnfv.options import backend_options
     from flexnfv.traces import load_trace
 
     live = load_chain(chain)
@@ -50,7 +52,7 @@ def fidelity(
         replay_targets=replay_targets,
         seed=seed,
         tell=lambda line: print(line, file=sys.stderr),
-        options={} if scale is None else {"scale": parse_scale(scale)},
+        options=backend_options(scale, options),
     )
     for finding in findings:
         for claim in finding.claims:

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import nan
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.backend import check_targets
+from flexnfv.chain import ServiceChain
 from flexnfv.reading import Reading
 
 IntArray = npt.NDArray[np.int64]
+
+MOST_TIMES: Final = 100
+"""Targets above so many times a type's `max_instances` are garbage. Those between are a policy's
+good right under a load that the chain cannot carry: limits and budget are not its business."""
 
 
 class Fault(StrEnum):
@@ -24,7 +29,7 @@ class Fault(StrEnum):
     RAISED = "raised"
     """`decide` raised."""
     INVALID = "invalid"
-    """`decide` returned something that is no targets (`flexnfv.backend.check_targets`)."""
+    """`decide` returned something that is no targets (`judge`)."""
     LATE = "late"
     """No answer, or a slower one than the deadline allows."""
     DIED = "died"
@@ -50,7 +55,19 @@ class Answer:
     decision_s: float = nan
 
 
-def ask(decide: Callable[[Reading], Any], reading: Reading, types: int) -> Answer:
+def judge(targets: npt.ArrayLike, chain: ServiceChain) -> IntArray:
+    """Targets [T] that may be sent.
+
+    Raises:
+        ValueError: no targets (`flexnfv.backend.check_targets`), or above `MOST_TIMES`.
+    """
+    checked = check_targets(targets, (chain.types,))
+    if (checked > MOST_TIMES * chain.max_instances).any():
+        raise ValueError(f"targets are above {MOST_TIMES} times the NF type's max_instances")
+    return checked
+
+
+def ask(decide: Callable[[Reading], Any], reading: Reading, chain: ServiceChain) -> Answer:
     """Let `decide` answer a reading, and judge that; whatever it does, an answer comes of it."""
     begun = perf_counter()
     try:
@@ -59,7 +76,7 @@ def ask(decide: Callable[[Reading], Any], reading: Reading, types: int) -> Answe
         return Answer(None, Fault.RAISED, one_line(error), perf_counter() - begun)
     decision_s = perf_counter() - begun
     try:
-        return Answer(check_targets(targets, (types,)), decision_s=decision_s)
+        return Answer(judge(targets, chain), decision_s=decision_s)
     except Exception as error:
         return Answer(None, Fault.INVALID, one_line(error), decision_s)
 

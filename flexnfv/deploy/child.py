@@ -65,7 +65,7 @@ def serve(
         while data := link.recv(wire.LIMIT):
             question = wire.unpack(data)
             reading = wire.body_reading(question.body, chain.types, chain.slots)
-            answer = ask(policy.decide, reading, chain.types)
+            answer = ask(policy.decide, reading, chain)
             link.send(wire.pack(wire.answer_message(answer, question.number)))
             if answer.targets is not None and (kept := _state(policy)):
                 link.send(wire.pack(Message(Kind.STATE, question.number, body=kept)))

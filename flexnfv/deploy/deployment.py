@@ -163,7 +163,7 @@ def deploy(
     *,
     out: Path,
     shadows: Sequence[str] = (),
-    backend: str = "model",
+    backend: str = "dpdk",
     options: Mapping[str, Any] | None = None,
     trace: str | Path | Trace | None = None,
     intervals: int | None = None,
@@ -182,9 +182,10 @@ def deploy(
         chain: name of a shipped chain, path of a chain file, or a chain.
         out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
         shadows: specs of policies that are asked, but whose targets are never sent.
-        backend: model, dpdk, or the name of an installed one.
+        backend: dpdk, model, or the name of an installed one.
         options: of the backend. One with a law of its own (`law`) is told to let it take over
-            whenever this process does not decide, unless the options say otherwise.
+            whenever this process does not decide, and one that may outlive this process (`keep`)
+            to do so when it is killed, unless the options say otherwise.
         trace: that the backend plays; None to take a live chain's own traffic.
         intervals: end after so many.
         deadline_s: see `Deployment`.
@@ -204,9 +205,7 @@ def deploy(
         raise InputError(f"{intervals}", where="intervals", fix="choose 1 or more")
     loaded = chain if isinstance(chain, ServiceChain) else load_chain(chain)
     played = None if trace is None else load_trace(trace)
-    lawful = "law" in inspect.signature(backend_class(backend)).parameters
-    defaults = {"law": True} if lawful else {}
-    runs_on = make_backend(backend, loaded, **{**defaults, **(options or {})})
+    runs_on = _make(backend, loaded, dict(options or {}))
     with ExitStack() as stack:
         stack.callback(runs_on.close)
         deployment = stack.enter_context(
@@ -222,6 +221,21 @@ def deploy(
         )
         stack.enter_context(_stopped_by_signals(deployment))
         return _recorded(deployment, out, intervals, show)
+
+
+def _make(name: str, chain: ServiceChain, options: dict[str, Any]) -> Backend:
+    """The backend, in better hands than ours whenever this process is not there."""
+    takes = inspect.signature(backend_class(name)).parameters
+    given = {key: True for key in ("law", "keep") if key in takes} | options
+    if name != "dpdk" or options.get("attach") is None:
+        return make_backend(name, chain, **given)
+    from flexnfv.hw_backend.running import allow_law, check_takeover
+
+    given["attach"] = Path(given["attach"])
+    check_takeover(given["attach"], chain, options)
+    made = make_backend(name, chain, **given)
+    allow_law(given["attach"], bool(given["law"]))
+    return made
 
 
 def _recorded(

@@ -11,15 +11,18 @@ import logging
 import multiprocessing
 import select
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import monotonic
+from types import ModuleType
 from typing import Final, Protocol
 
 from flexnfv.chain import ServiceChain
 from flexnfv.deploy import wire
-from flexnfv.deploy.answer import Answer, Fault, ask
+from flexnfv.deploy.answer import Answer, Fault, ask, one_line
 from flexnfv.deploy.child import serve, start
 from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
@@ -82,7 +85,7 @@ class InProcess:
 
     def __init__(self, spec: str, chain: ServiceChain, seed: int | None) -> None:
         self.name = spec
-        self._types = chain.types
+        self._chain = chain
         self._policy = start(spec, chain, seed)
         # The first run of a network costs more than the others.
         self._policy.decide(Reading.zeros(chain.types, chain.slots))
@@ -97,7 +100,7 @@ class InProcess:
         """Decide; an answer after `until` is late."""
         reading = self._reading
         assert reading is not None
-        answer = ask(self._policy.decide, reading, self._types)
+        answer = ask(self._policy.decide, reading, self._chain)
         if monotonic() > until and answer.targets is not None:
             return Answer(
                 None, Fault.LATE, f"took {answer.decision_s * 1e3:.1f} ms", answer.decision_s
@@ -112,9 +115,9 @@ class OwnProcess:
     """A policy in a process of its own, which is ended when it hangs and started anew.
 
     It is asked nothing while it owes an answer, and hangs when it owes one for `HANG_S`. A new
-    process continues from the state
-    that the last one sent with its last answer, unless that one never answered well since it was
-    started: then the state itself may be what is wrong, and the policy begins anew.
+    process continues from the state that the last one sent with its last answer, unless that one
+    never answered well since it was started: then the state itself may be what is wrong, and the
+    policy begins anew.
 
     Args:
         spec: of the policy.
@@ -159,7 +162,12 @@ class OwnProcess:
         # Forked from a clean server that has all imported: a new process is there in milliseconds.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.policies.watermark"])
-        self._launch()
+        try:
+            self._launch()
+        except Exception as error:
+            raise InputError(
+                f"its process does not start: {one_line(error)}", where=f"policy {spec!r}"
+            ) from error
         self._receive(until=monotonic() + START_S, awaited=self._is_started)
         if self._refusal is not None or not self._ready:
             refusal = self._refusal
@@ -190,7 +198,11 @@ class OwnProcess:
                 self._pause -= 1
                 return
             self.restarts += 1
-            self._launch()
+            try:
+                self._launch()
+            except Exception as error:  # the fork server died, or there is no memory
+                self._end(f"its process does not start ({one_line(error)})")
+                return
         if not self._ready:
             wait_s = RESTART_S if self._patient else 0.0
             self._receive(until=monotonic() + wait_s, awaited=self._is_started)
@@ -226,16 +238,28 @@ class OwnProcess:
         return self._ready or self._refusal is not None or self._link is None
 
     def _launch(self) -> None:
-        ours, theirs = wire.link()
+        """Start the process.
+
+        Raises:
+            OSError, EOFError: it cannot be started.
+        """
         state = self._state if self._failures < 2 else b""
-        self._process = self._context.Process(
+        ours, theirs = wire.link()
+        process = self._context.Process(
             target=serve,
             args=(theirs, self.name, self._chain, self._seed, state, self._urgent),
             name=f"flexnfv policy {self.name}",
             daemon=True,
         )
-        self._process.start()
-        theirs.close()
+        try:
+            with _no_main():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._process = process
         ours.setblocking(False)
         self._link = ours
         self._ready = False
@@ -289,7 +313,12 @@ class OwnProcess:
             if not data:
                 self._died()
                 return
-            self._take(wire.unpack(data))
+            try:
+                self._take(wire.unpack(data))
+            except Exception as error:
+                self._end(f"its process sent what is no message ({one_line(error)})")
+                self._answer = Answer(None, Fault.INVALID, one_line(error))
+                return
 
     def _take(self, message: Message) -> None:
         match message.kind:
@@ -300,10 +329,22 @@ class OwnProcess:
             case Kind.STATE:
                 self._state = message.body
             case Kind.TARGETS | Kind.FAULT if message.number == self._owed:
+                self._answer = wire.message_answer(message, self._chain)
                 self._owed = None
-                self._answer = wire.message_answer(message)
                 if self._answer.targets is not None:
                     self._failures = 0
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide the program's main module: a policy's process has no use for it, and would run a script
+    that has no `if __name__ == "__main__"` once more."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def open_host(

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flexnfv.deploy.answer import Answer, Fault
+from flexnfv.chain import ServiceChain
+from flexnfv.deploy.answer import Answer, Fault, judge
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 
@@ -94,13 +95,17 @@ def answer_message(answer: Answer, number: int) -> Message:
     return Message(Kind.FAULT, number, answer.decision_s, body)
 
 
-def message_answer(message: Message) -> Answer:
-    """The answer of `answer_message`."""
+def message_answer(message: Message, chain: ServiceChain) -> Answer:
+    """The answer of `answer_message`, judged once more: the policy's process is not trusted.
+
+    Raises:
+        ValueError: it is none.
+    """
     if message.kind is Kind.TARGETS:
-        targets = np.frombuffer(message.body, "<i8").astype(np.int64)
+        targets = judge(np.frombuffer(message.body, "<i8"), chain)
         return Answer(targets, decision_s=message.decision_s)
     fault, detail = json.loads(message.body)
-    return Answer(None, Fault(fault), detail, message.decision_s)
+    return Answer(None, Fault(fault), str(detail)[:300], message.decision_s)
 
 
 def refusal(error: InputError) -> Message:

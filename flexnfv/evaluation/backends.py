@@ -5,15 +5,15 @@ Backends are found as `flexnfv.backends` says; a third-party one takes part by i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.backend import Backend, Description
-from flexnfv.backends import backend_class
+from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
@@ -49,16 +49,22 @@ class BackendKind:
     parallel: bool = True
 
 
-def find_backend(name: str) -> BackendKind:
-    """The backend of that name.
+def find_backend(name: str, options: Mapping[str, Any] | None = None) -> BackendKind:
+    """The backend of that name, made with those options.
 
     Raises:
         InputError: no such backend (the nearest is given), or it cannot be imported here.
     """
-    factory = backend_class(name)
+    backend_class(name)
+    given = dict(options or {})
+
+    def one(chain: ServiceChain) -> Backend:
+        return make_backend(name, chain, **given)
+
     if name == "model":
         from flexnfv.evaluation.batch import ModelBatch
 
-        return BackendKind(name, factory, batch=ModelBatch)
+        # Options are for single episodes: a model with some runs without batches.
+        return BackendKind(name, one, batch=None if given else ModelBatch)
     # There is one dataplane on a machine.
-    return BackendKind(name, factory, parallel=name != "dpdk")
+    return BackendKind(name, one, parallel=name != "dpdk")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ from flexnfv.errors import InputError
 from flexnfv.evaluation import grid as grids
 from flexnfv.evaluation.backends import find_backend
 from flexnfv.evaluation.contestants import check, contestants, sweeps, with_baseline
-from flexnfv.evaluation.episode import Tick
 from flexnfv.evaluation.grid import Cell, Grid
 from flexnfv.evaluation.metrics import Sums, segments_of, sums
+from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode, read_episode
 from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.traffic import Peak, Traffic, resolve
@@ -57,7 +56,7 @@ def benchmark(
             None keeps nothing after the process.
         progress: show a progress bar on standard error.
         backend: name of a backend.
-        options: handed to it, such as `scale`.
+        options: of the backend, such as `scale`.
         peak, compress, segment: how the traces are fitted to the chain, see `traffic.resolve`.
         ray: None for this process; "local" or a cluster's address for Ray.
         started: called once the input is checked and `out` belongs to this grid.
@@ -69,7 +68,7 @@ def benchmark(
     """
     loaded = load_chain(chain)
     named = with_baseline(contestants(policies), baseline)
-    find_backend(backend)
+    find_backend(backend, options)
     plan = Grid(
         chain=loaded,
         contestants=(*named, *(sweeps(named) if sweep else ())),
@@ -93,7 +92,7 @@ def benchmark(
 
     todo = grids.missing(plan, directory)
     total = sum(plan.lengths[cell.trace] - 1 for cell in todo)
-    with _progress(total, shown=progress and bool(todo)) as tick:
+    with bar("evaluating", total, shown=progress and bool(todo)) as tick:
         grids.run(plan, directory, ray=ray, tick=tick, keep=keep)
     for cell in plan.cells():
         if cell not in measured:
@@ -117,32 +116,3 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
             f"seeds are {list(chosen)}", where="seeds", fix="give distinct numbers from 0"
         )
     return chosen
-
-
-@contextmanager
-def _progress(total: int, *, shown: bool) -> Iterator[Tick | None]:
-    """A bar over the intervals to run, with their rate and the time that remains."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Task as Row
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Row) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} intervals/s")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        row = bar.add_task("evaluating", total=total)
-        yield lambda count: bar.advance(row, count)

@@ -99,7 +99,7 @@ class Grid:
         alike: dict[tuple[int, float], list[str]] = {}
         for trace in self.traces:
             alike.setdefault((self.lengths[trace.name], trace.step_s), []).append(trace.name)
-        kind = find_backend(self.backend)
+        kind = find_backend(self.backend, self.options)
         for spec in self.specs:
             batched = kind.batch is not None and takes_batches(make_policy(spec))
             for seed in self.seeds:
@@ -110,7 +110,8 @@ class Grid:
 
     def identity(self) -> dict[str, Any]:
         """What makes two grids the same one."""
-        return {
+        options = {"options": _plain(self.options)} if self.options else {}
+        return options | {
             "format": FORMAT,
             "chain": self.chain.model_dump(mode="json"),
             "calibration": self.chain.measured.model_dump(mode="json"),
@@ -173,7 +174,7 @@ def open_directory(grid: Grid, out: Path) -> None:
         ) from None
     wanted = json.loads(json.dumps(grid.identity()))
     if found != wanted:
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        differing = [key for key in wanted | found if found.get(key) != wanted.get(key)]
         raise InputError(
             f"holds another grid (its {', '.join(differing) or 'keys'} differ)",
             where=str(out),
@@ -259,7 +260,7 @@ class Runner:
 
     @cached_property
     def _kind(self) -> BackendKind:
-        return find_backend(self.grid.backend)
+        return find_backend(self.grid.backend, self.grid.options)
 
     @cached_property
     def _traces(self) -> dict[str, Trace]:
@@ -294,6 +295,12 @@ def takes_batches(policy: Policy) -> bool:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.=-]+", "_", text).strip("_.")[-60:]
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON gives them back."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(options), default=str))
+    return plain
 
 
 def _digest(trace: Trace) -> str:

@@ -6,17 +6,23 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain as chain_of
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from flexnfv.backend import Backend, Description
 from flexnfv.backends import make_backend
-from flexnfv.chain import Calibration, NFCalibration, NFType, ServiceChain
-from flexnfv.errors import InputError
+from flexnfv.chain import Calibration, Name, NFCalibration, NFType, ServiceChain
+from flexnfv.errors import BackendError, InputError
+from flexnfv.evaluation.episode import Tick
 from flexnfv.evaluation.machine import made_with
+from flexnfv.evaluation.progress import bar
 from flexnfv.experiments import latency, pages
 from flexnfv.experiments.findings import Claim, Finding, Row
 from flexnfv.experiments.latency import Latencies
@@ -31,6 +37,7 @@ from flexnfv.experiments.measure import (
     overload,
     split,
 )
+from flexnfv.experiments.runner import kept
 from flexnfv.experiments.workbench import BackendBench
 from flexnfv.files import new_directory, new_file, refuse_existing
 from flexnfv.model import ModelBackend
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 INTERVAL_S: Final = 0.1
 """Time that one reading covers: a sub-step of the model at the paper's interval of 1 s, so that the
@@ -47,6 +55,10 @@ GENTLE: Final = 0.5
 """Share of the loss-free rate at which processing times and latencies are taken."""
 SPLITS: Final = (2, 3, 4)
 """Instances among which the split of the flows is looked at."""
+FIRST_GUESS: Final = 1.5
+"""Where the search for the loss-free rate begins, relative to what the calibration has."""
+MARGIN: Final = 1.02
+"""What is measured may be that much above what the present calibration has."""
 AGREES_WITHIN: Final = 0.02
 """How far the model with the new calibration may be from what it was measured from."""
 
@@ -118,9 +130,6 @@ def calibration(
 
     Launch and rerun are the chain's, over all functions. What cannot be measured (power; latencies
     where no NF may have two instances) stays as the chain's present calibration has it.
-
-    Raises:
-        InputError: a name that no calibration may have.
     """
     latencies = [one for each in found.values() for one in each.latencies]
     if latencies:
@@ -130,23 +139,20 @@ def calibration(
         launches = np.array([chain.measured.launch_s])
         reruns = np.array([chain.measured.rerun_s])
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    try:
-        return Calibration(
-            name=name,
-            description=f"measured on {description.name}, {day}",
-            machine=f"{description.machine}, pacing {description.pacing}",
-            scale=description.scale,
-            launch_s=_round(float(launches.mean())),
-            rerun_s=_round(float(reruns.mean())),
-            launch_spread=round(half_width(launches), 4),
-            rerun_spread=round(half_width(reruns), 4),
-            launch_source=_source(launches) if latencies else chain.measured.launch_source,
-            rerun_source=_source(reruns) if latencies else chain.measured.rerun_source,
-            power=chain.measured.power,
-            nf={function: estimate(one) for function, one in found.items()},
-        )
-    except ValueError as error:
-        raise InputError(f"{name!r} cannot be a calibration's name", where="--out") from error
+    return Calibration(
+        name=name,
+        description=f"measured on {description.name}, {day}",
+        machine=f"{description.machine}, pacing {description.pacing}",
+        scale=description.scale,
+        launch_s=_round(float(launches.mean())),
+        rerun_s=_round(float(reruns.mean())),
+        launch_spread=round(half_width(launches), 4),
+        rerun_spread=round(half_width(reruns), 4),
+        launch_source=_source(launches) if latencies else chain.measured.launch_source,
+        rerun_source=_source(reruns) if latencies else chain.measured.rerun_source,
+        power=chain.measured.power,
+        nf={function: estimate(one) for function, one in found.items()},
+    )
 
 
 def toml(measured: Calibration) -> str:
@@ -182,10 +188,13 @@ def calibrate(
 
     Raises:
         InputError: `out` exists or does not end in .toml, or the backend is not available.
-        BackendError: the backend died; nothing is written then.
+        BackendError: the backend died.
+        KeyboardInterrupt: Ctrl-C, SIGTERM. Then, too, the functions that were finished are in a
+            calibration of their own beside `out`.
     """
     if out.suffix != ".toml":
         raise InputError(f"{out} is not a .toml file", where="--out", fix="name it NAME.toml")
+    _check_name(out.stem)
     report = out.with_name(f"{out.stem}-report")
     refuse_existing(out)
     refuse_existing(report)
@@ -193,12 +202,24 @@ def calibrate(
     inner = options | ({"substeps": 1} if backend == "model" else {})
     found: dict[str, Measured] = {}
     description = Description(backend)
+    make = partial(make_backend, backend, **inner)
+    functions: dict[str, NFType] = {}
     for nf in chain.nf:
-        if nf.function not in found:
-            tell(f"{backend}: {nf.function}")
-            found[nf.function], description = _on_backend(
-                chain, nf, lambda one: make_backend(backend, one, **inner), samples
-            )
+        functions.setdefault(nf.function, nf)
+    total = sum(_measurements(nf, samples) for nf in functions.values())
+    try:
+        _try_out(chain, make)
+        with bar(f"on {backend}", total, unit="measurements") as tick:
+            for function, nf in functions.items():
+                tell(f"{backend}: {function}")
+                found[function], description = _on_backend(chain, nf, make, samples, tick)
+    except (InputError, BackendError, KeyboardInterrupt) as stop:
+        if not found:
+            raise
+        part = _next_free(out)
+        with new_file(part) as path:
+            path.write_text(toml(calibration(part.stem, description, found, chain)))
+        raise kept(stop, part) from None
     measured = calibration(out.stem, description, found, chain)
     bound = chain.with_calibration(measured)
     findings: list[Finding] = []
@@ -212,6 +233,41 @@ def calibrate(
         with new_file(out) as path:
             path.write_text(toml(measured), encoding="utf-8")
     return measured, findings
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValueError:
+        raise InputError(
+            f"{name!r} cannot be a calibration's name",
+            where="--out",
+            fix="use 1 to 31 letters, digits, dots, dashes and underscores",
+        ) from None
+
+
+def _next_free(out: Path) -> Path:
+    """`NAME-part.toml` beside `NAME.toml`, or the first free of that name and a number."""
+    stem = f"{out.stem[:24]}-part"
+    numbered = (f"{stem}-{number}" for number in count(2))
+    names = (out.with_name(f"{name}.toml") for name in chain_of((stem,), numbered))
+    return next(path for path in names if not path.exists())
+
+
+def _try_out(chain: ServiceChain, make: Callable[[ServiceChain], Backend]) -> None:
+    """Offer the highest rate of all measurements once, before an hour is spent on the others.
+
+    Raises:
+        InputError, BackendError: the backend is not available here, or cannot carry it.
+    """
+    fastest = chain.nf[int(np.argmax(chain.capacity_pps))]
+    alone = alone_chain(chain, fastest)
+    highest = max(*FACTORS, FIRST_GUESS) * float(alone.capacity_pps[0]) * MARGIN
+    backend = make(alone)
+    try:
+        BackendBench(backend).set_rate(highest)
+    finally:
+        backend.close()
 
 
 def compare(function: str, measured: Measured, model: Measured) -> Finding:
@@ -280,12 +336,21 @@ def draw(figure: Figure, measured: Measured, model: Measured) -> None:
 
 
 def _on_backend(
-    chain: ServiceChain, nf: NFType, make: Callable[[ServiceChain], Backend], samples: int
+    chain: ServiceChain,
+    nf: NFType,
+    make: Callable[[ServiceChain], Backend],
+    samples: int,
+    tick: Tick = lambda count: None,
 ) -> tuple[Measured, Description]:
     """Measure one NF on a chain of its own; one backend at a time, since there is one dataplane."""
+
+    def done(measured: T) -> T:
+        tick(1)
+        return measured
+
     splits = [n for n in SPLITS if n <= nf.max_instances]
     alone = alone_chain(chain, nf)
-    guess = float(alone.capacity_pps[0]) * 1.5
+    guess = float(alone.capacity_pps[0]) * FIRST_GUESS
     benches: list[Backend] = []
 
     def bench(of: ServiceChain) -> BackendBench:
@@ -296,19 +361,19 @@ def _on_backend(
 
     try:
         slow = bench(alone)
-        rates = [loss_free_rate(slow, guess) for _ in range(samples)]
+        rates = [done(loss_free_rate(slow, guess)) for _ in range(samples)]
         rate = float(np.median(rates))
         times, inside = [], []
         for _ in range(samples):
-            times.append(look(slow, GENTLE * rate).processing_ns)
+            times.append(done(look(slow, GENTLE * rate)).processing_ns)
             # Over the whole episode that the look was.
             inside += [float(ns) for ns in getattr(slow.backend, "inside_ns", ())]
-        points, looks = overload(slow, rate)
-        imbalance = [float(split(slow, GENTLE * rate, n)[0]) * n for n in splits]
+        points, looks = done(overload(slow, rate))
+        imbalance = [float(done(split(slow, GENTLE * rate, n))[0]) * n for n in splits]
         description = slow.backend.description
         quick = bench(latency.for_latency(alone))
         latencies = (
-            [latency.measure(quick, GENTLE * rate) for _ in range(samples)]
+            [done(latency.measure(quick, GENTLE * rate)) for _ in range(samples)]
             if nf.max_instances > 1
             else []
         )
@@ -327,6 +392,12 @@ def _on_backend(
         imbalance=imbalance,
     )
     return found, description
+
+
+def _measurements(nf: NFType, samples: int) -> int:
+    """How many measurements `_on_backend` makes."""
+    latencies = samples if nf.max_instances > 1 else 0
+    return 2 * samples + 1 + sum(n <= nf.max_instances for n in SPLITS) + latencies
 
 
 def alone_chain(chain: ServiceChain, nf: NFType) -> ServiceChain:

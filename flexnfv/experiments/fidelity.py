@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
-from flexnfv.errors import InputError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.contestants import Contestant, check
+from flexnfv.evaluation.episode import intervals
 from flexnfv.evaluation.machine import made_with
+from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
-from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
+from flexnfv.experiments.runner import Runner, kept, rates_off, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
@@ -206,7 +208,8 @@ def fidelity(
 
     Raises:
         InputError: `out` exists, no policy, or what policies or backends refuse.
-        BackendError: the backend died; what was found before is kept.
+        BackendError: the backend died.
+        KeyboardInterrupt: Ctrl-C, SIGTERM. `out` has the policies that were finished before.
     """
     judged = modelled or chain
     refuse_existing(out)
@@ -214,38 +217,45 @@ def fidelity(
         raise InputError("no policy to compare", where="policies", fix="name at least one")
     check([Contestant(spec, (spec,)) for spec in policies], judged, trace)
     findings: list[Finding] = []
+    lasts = intervals(trace, chain) - 1
     with (
-        Runner(backend, runs=1, **(options or {})) as live,
+        bar(f"on {backend}", lasts * len(policies)) as tick,
+        Runner(backend, runs=1, tick=tick, **(options or {})) as live,
         Runner("model", runs=1) as model,
     ):
-        for spec in policies:
-            tell(f"{backend}: {spec}")
-            # The policy takes its thresholds from the same calibration on both sides.
-            other = live.run(chain, make_policy(spec), trace, seed, judged)
-            tell(f"model: {spec}")
-            closed = model.run(judged, make_policy(spec), trace, seed)
-            replayed = None
-            if replay_targets:
-                again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                replayed = model.run(judged, again, trace, seed)
-            description = live.backend(chain).description
-            found = compare(spec, backend, other, closed, replayed, taken=findings)
-            findings.append(
-                replace(
-                    found,
-                    claims=(traffic_claim(rates_off(other, trace)), *found.claims),
-                    notes=(*found.notes, *_scales(judged, description)),
+        try:
+            for spec in policies:
+                tell(f"{backend}: {spec}")
+                # The policy takes its thresholds from the same calibration on both sides.
+                other = live.run(chain, make_policy(spec), trace, seed, judged)
+                tell(f"model: {spec}")
+                closed = model.run(judged, make_policy(spec), trace, seed)
+                replayed = None
+                if replay_targets:
+                    again: Policy = Replay(other.chain["time_s"], other.types["targets"])
+                    replayed = model.run(judged, again, trace, seed)
+                description = live.backend(chain).description
+                found = compare(spec, backend, other, closed, replayed, taken=findings)
+                findings.append(
+                    replace(
+                        found,
+                        claims=(traffic_claim(rates_off(other, trace)), *found.claims),
+                        notes=(*found.notes, *_scales(judged, description)),
+                    )
                 )
-            )
-            facts = made_with() | {
-                "trace": trace.name,
-                "chain": chain.name,
-                "policies": list(policies),
-                "seed": seed,
-                "model's calibration": judged.calibration,
-                backend: asdict(description),
-            }
-            _keep(out, f"The model against {backend}", {backend: findings}, facts)
+                facts = made_with() | {
+                    "trace": trace.name,
+                    "chain": chain.name,
+                    "policies": list(policies),
+                    "seed": seed,
+                    "model's calibration": judged.calibration,
+                    backend: asdict(description),
+                }
+                _keep(out, f"The model against {backend}", {backend: findings}, facts)
+        except (InputError, BackendError, KeyboardInterrupt) as error:
+            if not findings:
+                raise
+            raise kept(error, out) from error
     return findings
 
 

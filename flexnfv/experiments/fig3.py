@@ -20,6 +20,8 @@ from flexnfv.traces import Trace, gbps_to_pps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+HIGHEST_GBPS: Final = 4
+"""Before the first step and after the second."""
 DOWN_S: Final = 6
 """When the rate drops to 2 Gbps, seconds."""
 UP_S: Final = 14
@@ -89,7 +91,7 @@ def run(runner: Runner) -> Finding:
 
 def trace() -> Trace:
     """4, 2 and 4 Gbps."""
-    rates = np.full(END_S, gbps_to_pps(4))
+    rates = np.full(END_S, gbps_to_pps(HIGHEST_GBPS))
     rates[DOWN_S:UP_S] = gbps_to_pps(2)
     return Trace("4, 2, 4 Gbps", rates, 1.0, 64)
 

@@ -16,6 +16,8 @@ from flexnfv.traces import gbps_to_pps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+GBPS: Final = 2
+"""Input rate."""
 LAUNCH_WITHIN: Final = 0.01
 """Relative distance of the model's launch from the paper's, at most."""
 
@@ -29,7 +31,7 @@ def run(runner: Runner) -> Finding:
     """
     chain = for_latency(paper.chain())
     backend = runner.backend(chain)
-    found = [measure(BackendBench(backend, seed=seed), gbps_to_pps(2)) for seed in runner.seeds]
+    found = [measure(BackendBench(backend, seed=seed), gbps_to_pps(GBPS)) for seed in runner.seeds]
     rows: list[Row] = [
         {"run": seed, "launch_ms": one.launch_s * 1e3, "rerun_ms": one.rerun_s * 1e3}
         for seed, one in zip(runner.seeds, found, strict=True)

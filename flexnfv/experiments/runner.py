@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from flexnfv.backend import Backend
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
-from flexnfv.evaluation.episode import run_episode
+from flexnfv.errors import BackendError, InputError
+from flexnfv.evaluation.episode import Tick, run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.findings import Claim
 from flexnfv.policy import Policy, make_policy
@@ -34,6 +36,7 @@ class Runner:
     Args:
         backend: name of a registered backend.
         runs: runs per setting; run k has seed k.
+        tick: told of every interval that passed.
         options: handed to the backend, such as `scale`.
 
     Attributes:
@@ -41,8 +44,11 @@ class Runner:
         reproducible: whether the backend gives the same readings for the same seed.
     """
 
-    def __init__(self, backend: str, *, runs: int, **options: Any) -> None:
+    def __init__(
+        self, backend: str, *, runs: int, tick: Tick | None = None, **options: Any
+    ) -> None:
         self.name = backend
+        self._tick = tick
         self.seeds: Sequence[int] = range(runs)
         self._options = options
         self._backend: Backend | None = None
@@ -110,7 +116,7 @@ class Runner:
         judged: ServiceChain | None = None,
     ) -> Episode:
         """The records of a policy object, which are not kept; `judged` as in `run_episode`."""
-        return run_episode(policy, self.backend(chain), trace, seed, judged=judged)
+        return run_episode(policy, self.backend(chain), trace, seed, self._tick, judged=judged)
 
     def enough(self, right: Iterable[bool]) -> bool:
         """Whether a claim that is right in these runs holds.
@@ -158,3 +164,16 @@ def traffic_claim(off: npt.NDArray[np.float64]) -> Claim:
         f"{KEPT_SHARE:.0%}",
         kept >= KEPT_SHARE,
     )
+
+
+def kept(stop: BaseException, where: Path) -> BaseException:
+    """What ended an experiment early, saying as well where the finished part is."""
+    text = f"what was finished is in {where}"
+    match stop:
+        case InputError():
+            fix = "; ".join(filter(None, (stop.fix, text)))
+            return InputError(stop.what, where=stop.where, fix=fix)
+        case BackendError():
+            return BackendError(f"{stop}; {text}")
+        case _:
+            return type(stop)(text)

@@ -81,6 +81,7 @@ def on_model(spec: str, shadows: tuple[str, ...], chain: ServiceChain, count: in
             chain,
             out=out,
             shadows=shadows,
+            backend="model",
             trace=trace,
             intervals=count,
             realtime=True,

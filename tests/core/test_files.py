@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from flexnfv.errors import InputError
 from flexnfv.files import new_directory, new_file
+
+Writer = Callable[[Path], AbstractContextManager[Path]]
 
 
 def test_a_new_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -48,3 +52,14 @@ def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
     with new_directory(tmp_path / "out") as temporary:
         (temporary / "a").write_text("whole")
     assert (tmp_path / "out" / "a").read_text() == "whole"
+
+
+@pytest.mark.parametrize("writer", [new_file, new_directory])
+def test_nothing_is_made_below_a_file(tmp_path: Path, writer: Writer) -> None:
+    (tmp_path / "file").write_text("mine")
+    for below in ("x", "deep/x"):
+        path = tmp_path / "file" / below
+        with pytest.raises(InputError, match="is no directory") as refused, writer(path):
+            raise AssertionError("must not get here")
+        assert refused.value.where == str(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,27 @@ def test_a_paced_type_is_slowed_down_by_the_scale_and_keeps_its_nominal_cost() -
     monitor = values(text[2])
     assert float(monitor["pace"]) == pytest.approx(4.43e6 / 20)
     assert float(monitor["cost_ns"]) == 92.1
+
+
+def test_files_beside_the_chain_file_are_named_whole_and_others_as_they_are(tmp_path: Path) -> None:
+    toml = (resources.files("flexnfv") / "chains" / "edge.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(toml.replace("default.routes", "elsewhere.routes"))
+    (tmp_path / "open.rules").write_text("default allow\n")
+    chain = load_chain(tmp_path / "mine.toml").replace(interval_s=0.1)
+    firewall, router, encryptor = (line for line in lines(chain) if line.startswith("type "))
+    assert firewall.endswith(f" args=rules={tmp_path / 'open.rules'}")
+    assert router.endswith(" args=routes=elsewhere.routes")
+    assert "args=" not in encryptor
+
+
+def test_a_folder_with_a_blank_is_refused_where_a_file_must_be_named(tmp_path: Path) -> None:
+    folder = tmp_path / "my chains"
+    folder.mkdir()
+    for name in ("edge.toml", "open.rules"):
+        data = (resources.files("flexnfv") / "chains" / name).read_text(encoding="utf-8")
+        (folder / name).write_text(data)
+    with pytest.raises(InputError, match="blank"):
+        lines(load_chain(folder / "edge.toml"))
 
 
 def test_args_come_last_since_they_may_hold_spaces() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from time import monotonic
@@ -11,8 +13,8 @@ import pytest
 
 from flexnfv.backend import check_targets
 from flexnfv.chain import ServiceChain
-from flexnfv.deploy import Deployment
-from flexnfv.deploy.answer import Fault
+from flexnfv.deploy import Deployment, wire
+from flexnfv.deploy.answer import MOST_TIMES, Fault, judge
 from flexnfv.deploy.host import OwnProcess
 from flexnfv.model import ModelBackend
 from flexnfv.policies.watermark import Watermark
@@ -134,3 +136,79 @@ def test_a_bundle_decides_within_the_process_and_a_late_one_is_replaced(
     for row in rows[1:]:
         assert row.decision.answer.fault is Fault.LATE
         np.testing.assert_array_equal(row.targets, row.decision.law)
+
+
+def test_targets_far_above_the_limits_are_garbage_and_those_a_load_may_want_are_not(
+    chain: ServiceChain,
+) -> None:
+    most = MOST_TIMES * chain.max_instances
+    np.testing.assert_array_equal(judge(most, chain), most)
+    with pytest.raises(ValueError, match="max_instances"):
+        judge(most + 1, chain)
+
+
+def test_a_process_that_cannot_be_started_again_leaves_the_chain_to_the_law(
+    wild: Path, chain: ServiceChain, waves: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Deployment("fickle:share=1,faults=die", ModelBackend(chain), trace=waves) as deployment:
+
+        def broken() -> None:
+            raise EOFError("the fork server is gone")
+
+        found = []
+        for row in deployment.rows():
+            found.append(row)
+            if row.number == 1:
+                monkeypatch.setattr(deployment.policy, "_launch", broken)
+            if row.number == 20:
+                break
+    answers = [row.decision.answer for row in found[1:]]
+    assert [answer.fault for answer in answers] == [Fault.DIED] * 2 + [Fault.ABSENT] * 18
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x01",
+        b"\xff" * 40,
+        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"abc")),
+        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\xff" * 24)),
+        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\x00" * 8)),
+        wire.pack(wire.Message(wire.Kind.FAULT, 1, body=b"{")),
+        wire.pack(wire.Message(wire.Kind.REFUSED, 1, body=b"[]")),
+    ],
+)
+def test_a_message_that_is_none_costs_the_policy_its_process_and_nothing_else(
+    wild: Path, chain: ServiceChain, message: bytes
+) -> None:
+    host = OwnProcess("sleepy:seconds=3600", chain, None, patient=True)
+    ours, theirs = wire.link()
+    try:
+        host.ask(Reading.zeros(chain.types, chain.slots))
+        assert host._link is not None
+        host._link.close()
+        ours.setblocking(False)
+        host._link = ours
+        theirs.send(message or wire.pack(wire.Message(wire.Kind.TARGETS, 1)))
+        answer = host.answer(until=monotonic() + 10)
+        assert (answer.targets, answer.fault) == (None, Fault.INVALID)
+        assert host.pid is None
+    finally:
+        theirs.close()
+        host.close()
+
+
+def test_a_script_without_a_main_guard_may_deploy(waves_file: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from flexnfv.deploy import deploy\n"
+        "print('once')\n"
+        f"deploy('static', 'paper', out=Path('run'), trace={str(waves_file)!r}, backend='model',\n"
+        "       intervals=3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr

@@ -34,6 +34,7 @@ def start(wild: Path, waves_file: Path) -> Iterator[Start]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "flexnfv.cli", "deploy", "--chain", "paper"),
+                *("--backend", "model"),
                 *("--policy", policy, "--trace", str(waves_file), "--out", str(out), *arguments),
             ],
             stdout=subprocess.PIPE,
@@ -205,7 +206,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     out = tmp_path / "run"
     options = {"--chain": "paper", "--policy": "watermark", "--trace": str(waves_file)}
-    given = {**options, "--out": str(out), **changes}
+    given = {"--backend": "model", **options, "--out": str(out), **changes}
     arguments = [word for pair in given.items() if pair[1] is not None for word in pair]
     assert said in refused(capsys, *arguments)
     assert not out.exists()
@@ -216,6 +217,7 @@ def test_a_directory_that_holds_something_is_refused(
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     given = ("--chain", "paper", "--policy", "static", "--trace", str(waves_file))
+    given += ("--backend", "model")
     assert "never overwritten" in refused(capsys, *given, "--out", str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -226,6 +228,7 @@ def test_a_bundle_of_another_chain_is_refused(
 ) -> None:
     bundle = str(write_random_bundle(tmp_path / "some.onnx", load_chain("edge")))
     given = {"--chain": "paper", "--policy": "static", "--trace": str(waves_file), role: bundle}
+    given["--backend"] = "model"
     words = [word for pair in given.items() for word in pair]
     assert "some.onnx" in refused(capsys, *words, "--out", str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -255,6 +258,7 @@ def test_a_backend_that_dies_is_told_and_its_record_kept(
     monkeypatch.setattr(ModelBackend, "step", mortal)
     out = tmp_path / "run"
     given = ("--chain", "paper", "--policy", "static", "--trace", str(waves_file))
+    given += ("--backend", "model")
     assert main(["deploy", *given, "--out", str(out)]) == 1
     assert capsys.readouterr().err == "flexnfv: the manager died\n"
     status = read_status(out)

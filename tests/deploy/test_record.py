@@ -41,6 +41,7 @@ def run(chain: ServiceChain, waves: Trace, bundle: str, tmp_path_factory) -> Pat
         trace=waves,
         intervals=COUNT,
         seed=7,
+        backend="model",
         deadline_s=1.0,
     )
     return out
@@ -76,7 +77,14 @@ def test_shadows_are_recorded_and_never_applied(
     run: Path, chain: ServiceChain, waves: Trace, bundle: str, tmp_path: Path
 ) -> None:
     deploy(
-        bundle, chain, out=tmp_path / "alone", trace=waves, intervals=COUNT, seed=7, deadline_s=1.0
+        bundle,
+        chain,
+        out=tmp_path / "alone",
+        trace=waves,
+        intervals=COUNT,
+        seed=7,
+        backend="model",
+        deadline_s=1.0,
     )
     alone = readings(tmp_path / "alone" / "record.parquet")
     beside = readings(run / "record.parquet")
@@ -120,7 +128,16 @@ def test_parts_join_to_the_same_rows_and_leave_nothing_behind(
 
     monkeypatch.setattr(flexnfv.deploy.scribe, "join_parts", later)
     out = tmp_path / "parts"
-    deploy("watermark", chain, out=out, trace=waves, intervals=COUNT, seed=7, deadline_s=1.0)
+    deploy(
+        "watermark",
+        chain,
+        out=out,
+        trace=waves,
+        intervals=COUNT,
+        seed=7,
+        backend="model",
+        deadline_s=1.0,
+    )
     assert joined == [out]
     parts = sorted((out / "record").iterdir())
     assert len(parts) == -(-COUNT // 16)
@@ -143,7 +160,13 @@ def test_a_full_disk_costs_records_but_not_the_chain(
 
     monkeypatch.setattr(flexnfv.deploy.scribe, "write_part", full)
     status = deploy(
-        "watermark", chain, out=tmp_path / "run", trace=waves, intervals=50, deadline_s=1.0
+        "watermark",
+        chain,
+        out=tmp_path / "run",
+        trace=waves,
+        intervals=50,
+        backend="model",
+        deadline_s=1.0,
     )
     assert (status["state"], status["intervals"], status["lost_rows"]) == ("stopped", 50, 50)
     assert "No space left" in (tmp_path / "run" / "deploy.log").read_text()
@@ -167,6 +190,7 @@ def test_faults_stand_in_the_record_with_their_reason(
         out=tmp_path / "run",
         trace=waves,
         intervals=20,
+        backend="model",
         deadline_s=1.0,
     )
     table = parquet.ParquetFile(tmp_path / "run" / "record.parquet").read()

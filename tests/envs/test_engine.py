@@ -55,6 +55,7 @@ def test_a_backend_that_dies_ends_the_episode_and_the_next_one_goes_on() -> None
         _, _, dones, infos = env.step(np.zeros(3, dtype=np.int64))
         ends.append(bool(dones.all()))
         assert all("terminal_observation" in info for info in infos) == ends[-1]
+        assert all(info.get("reason") == "the manager is gone" for info in infos) == ends[-1]
         env.rollout.left[:] = np.maximum(env.rollout.left, 2)
     assert ends == [False, False, True, False, False, False]
 
@@ -89,3 +90,20 @@ def test_an_nf_that_dies_ends_an_episode_on_a_live_chain_alone() -> None:
         engine.reset_envs(np.array([0]), np.full((1, 12), 1e6), np.array([7], dtype=np.uint64))
         died = [bool(engine.step(np.ones((1, 3), np.int64)) and engine.died) for _ in range(3)]
         assert died == [False, False, True]
+
+
+class Late(ModelBackend):
+    """Two intervals pass with every step, as on a live chain whose steps come late."""
+
+    def step(self, targets: object) -> Reading:
+        reading = super().step(targets)  # type: ignore[arg-type]
+        return super().step(targets) if self.remaining else reading  # type: ignore[arg-type]
+
+
+def test_an_episode_is_over_when_its_traffic_is_however_few_steps_it_had() -> None:
+    task = Task.build("paper", episode=12)
+    rollout = Rollout(task, 1, engine=BackendEngine(Late(task.chain)))
+    rates = np.full((1, 12), 1e6)
+    rollout.begin(np.array([0]), rates, np.array([1000.0]), np.array([7], dtype=np.uint64))
+    ends = [bool(rollout.step(np.zeros((1, 3), dtype=np.int64))[1][0]) for _ in range(6)]
+    assert ends == [False] * 5 + [True]

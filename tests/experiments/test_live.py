@@ -21,7 +21,7 @@ pytestmark = pytest.mark.dataplane
 
 
 def test_launch_and_rerun_are_measured_live(tmp_path: Path) -> None:
-    result = reproduce(["launch"], ["dpdk"], tmp_path / "out", scale=1 / 20, runs=1)
+    result = reproduce(["launch"], ["dpdk"], tmp_path / "out", options={"scale": 1 / 20}, runs=1)
     (finding,) = result.findings["dpdk"]
     (row,) = finding.rows
     assert (

@@ -13,12 +13,15 @@ import pytest
 
 import flexnfv.backends
 from flexnfv.cli import main
-from flexnfv.errors import BackendError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.experiments import fig3, paper
 from flexnfv.experiments.findings import Finding
-from flexnfv.experiments.reproduce import EXPERIMENTS, reproduce
+from flexnfv.experiments.reproduce import EXPERIMENTS, _intervals, reproduce
 from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
+from flexnfv.model import ModelBackend
 from flexnfv.policy import make_policy
+from flexnfv.reading import Reading
+from flexnfv.traces import Trace
 
 MODEL = EntryPoint("model", "flexnfv.model:ModelBackend", flexnfv.backends.GROUP)
 
@@ -115,7 +118,7 @@ def test_a_backend_is_found_by_name_and_a_live_one_is_judged_by_most_runs(
             return make
 
     monkeypatch.setattr(flexnfv.backends, "registered", lambda: {"model": MODEL, "other": Named()})
-    result = reproduce(["fig3"], ["other"], tmp_path / "out", scale=1 / 20, runs=3)
+    result = reproduce(["fig3"], ["other"], tmp_path / "out", options={"scale": 1 / 20}, runs=3)
     assert result.holds
     facts = json.loads((tmp_path / "out/result.json").read_text())["facts"]
     assert facts["other"]["scale"] == pytest.approx(1 / 20)
@@ -171,7 +174,60 @@ def test_a_backend_that_dies_fails_the_run_but_loses_nothing_that_was_found(
     assert [finding.name for finding in result.findings["model"]] == ["launch"]
     assert "process 7" in (tmp_path / "out/report.html").read_text()
     assert main(["reproduce", "fig4", "--backend", "model", "--out", str(tmp_path / "two")]) == 1
-    assert "FAIL  the backend died in fig4" in capsys.readouterr().out
+    assert "FAIL  did not get through fig4" in capsys.readouterr().out
+
+
+class Slow(ModelBackend):
+    """Carries no more than 10 Mpps."""
+
+    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
+        if trace is not None and trace.peak_pps > 10e6:
+            raise InputError("too fast", where="trace", fix="lower --scale")
+        return super().reset(trace, seed)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        def load(self) -> object:
+            return Slow
+
+    monkeypatch.setattr(flexnfv.backends, "registered", lambda: {"model": MODEL, "slow": Point()})
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_rate_that_a_later_experiment_needs_is_refused_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(runner: Runner) -> Finding:
+        raise AssertionError("must not get here")
+
+    monkeypatch.setattr(
+        "flexnfv.experiments.reproduce.EXPERIMENTS", {"launch": never, "fig4": never}
+    )
+    with pytest.raises(InputError, match="too fast"):
+        reproduce(["launch", "fig4"], ["slow"], tmp_path / "out", runs=1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_the_model_found_is_kept_when_another_backend_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="what was finished is in"):
+        reproduce(["fig4"], ["model", "slow"], tmp_path / "out", runs=1)
+    written = json.loads((tmp_path / "out/result.json").read_text())
+    assert list(written["findings"]["model"]) == ["fig4"]
+    assert "too fast" in written["facts"]["incomplete"]
+
+
+@pytest.mark.parametrize(
+    "names", [["table1"], ["table1", "fig2"], ["fig2"], ["fig3"], ["fig4"], ["fig2", "fig3"]]
+)
+def test_the_bar_ends_where_the_experiments_do(names: list[str]) -> None:
+    passed = []
+    with Runner("model", runs=2, tick=passed.append) as runner:
+        for name in names:
+            EXPERIMENTS[name](runner)
+    assert sum(passed) == 2 * _intervals(names)
 
 
 def test_a_late_reading_shifts_no_step_of_fig_3() -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from flexnfv.chain import load_chain
+from flexnfv.errors import BackendError
+from flexnfv.model import ModelBackend
 from flexnfv.policies.bundle import read_metadata
+from flexnfv.train import ppo as program
 
 PROGRAM = Path(__file__).parents[2] / "train" / "ppo.py"
 SMALL = (
@@ -115,3 +121,93 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert line in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_starts_from_the_weights_of_another(run: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    small = [*SMALL, "--rows", "1", "--critic-first", "100", "--init-from", str(run)]
+    done = ppo(*small, "--out", "tuned", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    given = load_file(run / "seed-1" / "best.safetensors")
+    tuned = load_file(tmp_path / "tuned" / "seed-1" / "best.safetensors")
+    actor = [name for name in given if "policy_net" in name or "action_net" in name]
+    assert actor
+    for name in actor:  # the critic alone has learnt
+        np.testing.assert_array_equal(given[name], tuned[name])
+
+
+@pytest.mark.dataplane
+def test_a_live_chain_fine_tunes_and_leaves_nothing_running(run: Path, tmp_path: Path) -> None:
+    shipped = (resources.files("flexnfv") / "chains" / "paper.toml").read_text(encoding="utf-8")
+    quick = tmp_path / "quick.toml"
+    quick.write_text(shipped.replace("interval_s = 1.0", "interval_s = 0.1"))
+    place = tmp_path / "manager"
+    done = ppo(
+        *SMALL, "--chain", str(quick), "--chains", "1", "--rows", "96", "--episode", "24",
+        "--backend", "dpdk", "--scale", "1/16", "--options", f"folder={place}",
+        "--init-from", str(run), "--peaks", "0.3", "2", "--out", "tuned",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "live: 32 intervals of 0.1 s" in done.stdout
+    assert "to 12.8 Mpps, the highest that is carried at this scale" in done.stdout
+    seed = tmp_path / "tuned" / "seed-1"
+    assert json.loads((seed / "progress.json").read_text())["rows"] >= 96
+    metadata = read_metadata(seed / "best.onnx")
+    assert metadata.training["kept"] == "last"
+    assert metadata.training["rows_done"] >= 96
+    assert not (place / "control.sock").exists()
+
+
+def test_a_backend_that_does_not_start_anew_leaves_a_checkpoint(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Mortal(ModelBackend):
+        """Dies in the middle of the first episode, comes back once, and then not any more."""
+
+        resets = steps = 0
+        closed = False
+
+        def reset(self, trace, seed=None):
+            Mortal.resets += 1
+            if Mortal.resets > 2:
+                raise BackendError("there is no manager any more")
+            return super().reset(trace, seed)
+
+        def step(self, targets):
+            Mortal.steps += 1
+            if Mortal.steps % 20 == 0:
+                raise BackendError("the manager was killed")
+            return super().step(targets)
+
+        def close(self):
+            Mortal.closed = True
+
+    monkeypatch.setattr(program, "make_backend", lambda name, chain, **options: Mortal(chain))
+    monkeypatch.setattr(program, "backend_class", lambda name: Mortal)
+    args = program.Args(
+        chain="paper", chains=1, rows=600, steps=16, episode=64, backend="mortal",
+        init_from=run, out=tmp_path / "out", benchmark_seeds=0, minibatch=64,
+    )  # fmt: skip
+    with pytest.raises(BackendError, match=r"no manager any more; go on: .*--resume"):
+        program.main(args)
+    said = capsys.readouterr().err
+    assert "an episode ended early, the next starts anew: the manager was killed" in said
+    assert Mortal.closed
+    assert json.loads((tmp_path / "out/seed-1/progress.json").read_text())["rows"] > 0
+    assert (tmp_path / "out/seed-1/checkpoint.zip").exists()
+
+
+def test_a_live_run_takes_half_an_hour_unless_it_is_told_otherwise() -> None:
+    live = program.settled(program.Args(chain="paper", backend="dpdk"))
+    assert live.rows == 1800 * 3
+    assert program.settled(program.Args(chain="paper", backend="dpdk", rows=7)).rows == 7
+    assert program.settled(program.Args()).rows == program.ROWS
+
+
+def test_live_peaks_are_those_that_the_scale_carries() -> None:
+    edge = load_chain("edge")
+    live = program.Args(chain="edge", backend="dpdk", scale="1/20")
+    assert program.peak_range(live, edge) == pytest.approx((6e6, 16e6))
+    assert program.peak_range(program.Args(chain="edge"), edge) == pytest.approx((6e6, 24e6))

@@ -1,0 +1,59 @@
+"""Policies that misbehave on a live chain: no interval without valid targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from flexnfv.chain import load_chain
+from flexnfv.deploy import deploy
+from flexnfv.hw_backend.live import LiveBackend
+from flexnfv.traces import Trace
+
+pytestmark = pytest.mark.dataplane
+
+FAULTS = "spin+sleep+raise+not a number+shape+negative+huge"
+INTERVALS = 250
+
+
+def test_twenty_live_faults_leave_no_interval_without_valid_targets(
+    wild: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = load_chain("paper").replace(interval_s=0.1)
+    sent = []
+    step = LiveBackend.step
+
+    def watched(self: LiveBackend, targets: np.ndarray) -> object:
+        sent.append(np.array(targets))
+        return step(self, targets)
+
+    monkeypatch.setattr(LiveBackend, "step", watched)
+    status = deploy(
+        f"fickle:share=0.6,faults={FAULTS}",
+        chain,
+        out=tmp_path / "run",
+        trace=Trace("waves", 3e6 + 2e6 * np.sin(np.arange(600) / 9), 0.1),
+        options={"folder": tmp_path / "manager"},
+        intervals=INTERVALS,
+    )
+    assert status["state"] == "stopped"
+    assert status["lost_rows"] == 0
+    table = parquet.ParquetFile(tmp_path / "run" / "record.parquet").read()
+    assert table.num_rows == INTERVALS
+    faults = [str(fault or "") for fault in table["fault"].to_pylist()]
+    struck = [f for f in faults if f.startswith(("raised", "invalid", "late: no answer", "died"))]
+    assert len(struck) >= 20
+    assert {fault.partition(":")[0] for fault in struck} >= {"raised", "invalid", "late"}
+    by_law = np.array(table["decided_by"].to_pylist()[1:]) == "law"
+    np.testing.assert_array_equal(by_law, [bool(fault) for fault in faults[1:]])
+    recorded, law = (
+        np.stack([table[f"{nf}.{name}"].to_numpy() for nf in chain.nf_names], axis=1)[1:]
+        for name in ("targets", "law_targets")
+    )
+    assert (recorded >= 1).all()
+    assert (recorded <= chain.max_instances).all()
+    np.testing.assert_array_equal(recorded, np.array(sent))
+    np.testing.assert_array_equal(recorded[by_law], law[by_law])
