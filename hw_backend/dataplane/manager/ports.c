@@ -27,6 +27,15 @@ static int attach(const char *devargs, char *name, uint16_t *id, struct fx_error
     return 0;
 }
 
+/*
+ * Most drivers leave a packet where it is while they have no buffer for it, and count an attempt in
+ * rx_nombuf. These have taken the packet already.
+ */
+static bool drops_unbuffered(const char *driver)
+{
+    return strcmp(driver, "net_pcap") == 0 || strcmp(driver, "net_tap") == 0;
+}
+
 static int start(uint16_t port, struct fx_error *error)
 {
     uint16_t id = mgr->port[port].id, rx = DESCRIPTORS, tx = DESCRIPTORS;
@@ -44,9 +53,13 @@ static int start(uint16_t port, struct fx_error *error)
     if (rte_eth_dev_configure(id, mgr->port[port].rx_queues, mgr->port[port].tx_queues, &conf) ||
         rte_eth_dev_adjust_nb_rx_tx_desc(id, &rx, &tx))
         return fx_fail(error, "port %s cannot be configured", mgr->port[port].name);
+    mgr->port[port].drops_unbuffered = drops_unbuffered(info.driver_name);
     int socket = rte_eth_dev_socket_id(id);
+    struct rte_mempool *pool = fx_pool_of(socket, error);
+    if (!pool)
+        return -1;
     for (uint16_t queue = 0; queue < mgr->port[port].rx_queues; queue++)
-        if (rte_eth_rx_queue_setup(id, queue, rx, (unsigned int)socket, NULL, mgr->pool) != 0)
+        if (rte_eth_rx_queue_setup(id, queue, rx, (unsigned int)socket, NULL, pool) != 0)
             return fx_fail(error, "port %s: no receive queue", mgr->port[port].name);
     for (uint16_t queue = 0; queue < mgr->port[port].tx_queues; queue++) {
         rte_spinlock_init(&mgr->port[port].tx_lock[queue]);
