@@ -8,9 +8,11 @@ import signal
 import stat
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -376,8 +378,13 @@ def test_who_does_not_read_its_messages_is_told_nothing_that_would_be_lost(start
 def test_an_nf_of_another_manager_leaves_this_one_alone(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
     pidfd, event = os.pidfd_open(manager.process.pid), os.eventfd(0)
+    inherit = "import os, sys; a = sys.argv; os.dup2(int(a[1]), 3); os.dup2(int(a[2]), 4)"
+    inherit += "; os.execv(a[3], a[3:])"
     nf = subprocess.run(
-        ["sh", "-c", f'exec "$@" 3<&{pidfd} 4<&{event}', "sh", NF, manager.prefix, "50", "0"],
+        [
+            *(sys.executable, "-c", inherit, str(pidfd), str(event)),
+            *(str(NF), manager.prefix, "50", "0"),
+        ],
         pass_fds=(pidfd, event),
         stderr=subprocess.PIPE,
         timeout=30,
@@ -393,17 +400,18 @@ def test_a_new_manager_waits_for_the_nfs_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_dataplane()
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
-    first = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n").__enter__()
-    pid = first.instance(0, 0).pid
-    os.kill(pid, signal.SIGSTOP)
-    first.end(signal.SIGKILL)
-    (tmp_path / "control.sock").unlink()
-    second = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n")
-    time.sleep(0.5)  # it finds the memory of the first in use
-    os.kill(pid, signal.SIGCONT)
-    with second:
-        second.until(lambda: second.page().delivered > 1000, "packets")
+    with TemporaryDirectory(prefix="fx") as short:  # sockets have short paths
+        monkeypatch.setenv("RUNTIME_DIRECTORY", short)
+        first = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n").__enter__()
+        pid = first.instance(0, 0).pid
+        os.kill(pid, signal.SIGSTOP)
+        first.end(signal.SIGKILL)
+        (tmp_path / "control.sock").unlink()
+        second = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n")
+        time.sleep(0.5)  # it finds the memory of the first in use
+        os.kill(pid, signal.SIGCONT)
+        with second:
+            second.until(lambda: second.page().delivered > 1000, "packets")
 
 
 def test_an_nf_may_ask_for_more_of_its_type(start: Start) -> None:
@@ -421,7 +429,7 @@ def test_an_nf_may_ask_for_more_of_its_type(start: Start) -> None:
 
 def test_an_empty_pool_loses_packets_that_are_counted(start: Start, tmp_path: Path) -> None:
     frames = [
-        bytes(Ether() / IP(src="10.0.0.1", dst="10.1.0.1") / UDP(sport=n) / b"x" * 20)
+        bytes(Ether() / IP(src="10.0.0.1", dst="10.1.0.1") / UDP(sport=n))
         for n in range(1, 4001)
     ]
     source = write_pcap(tmp_path / "in.pcap", frames)

@@ -45,6 +45,10 @@ static int start(uint16_t port, struct fx_error *error)
         return -1;
     mgr->port[port].rx_queues = (uint16_t)RTE_MIN(mgr->rx_workers, info.max_rx_queues);
     mgr->port[port].tx_queues = (uint16_t)RTE_MIN(mgr->tx_workers, info.max_tx_queues);
+    /* The two ends of a memif agree on their rings only when they meet. One is always there, and
+     * what is sent to another that is not would wait for ever. */
+    if (strcmp(info.driver_name, "net_memif") == 0)
+        mgr->port[port].tx_queues = 1;
     if (mgr->port[port].rx_queues > 1) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf =
