@@ -405,16 +405,22 @@ def test_a_new_manager_waits_for_the_nfs_of_a_killed_one(
     need_dataplane()
     with TemporaryDirectory(prefix="fx") as short:  # sockets have short paths
         monkeypatch.setenv("RUNTIME_DIRECTORY", short)
-        first = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n").__enter__()
-        pid = first.instance(0, 0).pid
-        os.kill(pid, signal.SIGSTOP)
-        first.end(signal.SIGKILL)
-        (tmp_path / "control.sock").unlink()
-        second = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n")
-        time.sleep(0.5)  # it finds the memory of the first in use
-        os.kill(pid, signal.SIGCONT)
-        with second:
-            second.until(lambda: second.page().delivered > 1000, "packets")
+        orphan = subprocess.Popen(["sleep", "60"])
+        try:
+            # What DPDK would have left there for an NF, wherever it keeps its files.
+            prefix = f"fxtest{os.getpid()}_{tmp_path.name[-20:]}"
+            runtime = Path(short, "dpdk", prefix)
+            runtime.mkdir(parents=True)
+            (runtime / f"mp_socket_{orphan.pid}_1").touch()
+            manager = Manager(tmp_path, CHAIN + "port net_null0 peer=0\n")
+            assert manager.prefix == prefix
+            time.sleep(1)
+            assert [path.name for path in runtime.iterdir()] == [f"mp_socket_{orphan.pid}_1"]
+        finally:
+            orphan.kill()
+            orphan.wait()
+        with manager:
+            manager.until(lambda: manager.page().delivered > 1000, "packets")
 
 
 def test_an_nf_may_ask_for_more_of_its_type(start: Start) -> None:
