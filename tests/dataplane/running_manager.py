@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
@@ -192,10 +193,54 @@ class Manager:
         """Waits until a type's slots have these states."""
         self.until(lambda: self.states(nf) == wanted, f"states {wanted}", limit_s)
 
+    def last_page(self) -> Any:
+        """What a manager that has ended left on its page."""
+        assert self._library.fx_page_read(self._page, self._copy) == 0
+        return self._copy
+
     def nf_pids(self) -> list[int]:
-        """Processes of the instances that are not stopped."""
-        page = self.page()
-        return [i.pid for i in page.instance if i.type >= 0 and i.state != STOPPED and i.pid]
+        """Every NF process of this manager: instances, spares, and any that it forgot."""
+        pids = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if self.prefix.encode() in words and int(folder.name) != self.process.pid:
+                pids.append(int(folder.name))
+        return pids
+
+    def footprint(self) -> dict[str, Any]:
+        """What the manager holds of the machine; at rest it is what it was before."""
+        runtime = [path.name for path in Path("/var/run/dpdk", self.prefix).iterdir()]
+        owners = [re.search(r"_(\d+)(?:_[0-9a-f]+)?$", name) for name in runtime]
+        return {
+            "heap": int(self.ask("/eal/heap_info,0")["Alloc_size"]),
+            "huge_bytes": sum(
+                path.stat().st_blocks * 512
+                for path in Path("/dev/hugepages").glob(self.prefix + "*")
+            ),
+            "descriptors": len(list(Path(f"/proc/{self.process.pid}/fd").iterdir())),
+            "files_of_the_dead": [m[0] for m in owners if m and not alive(int(m[1]))],
+            "mbufs_held": (page := self.page()).mbufs - page.mbufs_free,
+            "processes": len(self.nf_pids()),
+        }
+
+    def ask(self, question: str) -> Any:
+        """An answer of the manager's telemetry."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(f"/var/run/dpdk/{self.prefix}/dpdk_telemetry.v2")
+            client.recv(1024)
+            client.send(question.encode())
+            return json.loads(client.recv(16384))[question.split(",")[0]]
+
+    def leftovers(self) -> list[str]:
+        """What a manager that has ended left behind, beside its configuration and logs."""
+        kept = {"manager.conf", "manager.log", "nf.log"}
+        found = [path.name for path in self.folder.iterdir() if path.name not in kept]
+        found += map(str, Path("/dev/hugepages").glob(self.prefix + "*"))
+        found += [str(path) for path in [Path("/var/run/dpdk", self.prefix)] if path.exists()]
+        return found + [f"process {pid}" for pid in self.nf_pids()]
 
 
 def dropped(page: Any) -> int:

@@ -14,6 +14,12 @@
 /* What one slot is told to do; as flexnfv.states.Command. */
 enum fx_slot_command { FX_NONE, FX_LAUNCH, FX_BLOCK, FX_RERUN, FX_STOP };
 
+/*
+ * In a plan's states, beside enum fx_state: told to stop, or deaf to what it is told. Holds its
+ * slot and its cores until its process is gone, but counts as nothing and is told nothing.
+ */
+enum { FX_STOPPING = FX_BLOCKED + 1 };
+
 /* What a chain allows; per-type arrays are [types]. */
 struct fx_limits {
     uint32_t types;
@@ -33,8 +39,8 @@ int fx_victim(const int8_t *state, const double *load, const int8_t *command, ui
 
 /*
  * One command (enum fx_slot_command) per slot. `targets` are wanted instances (running and
- * launching) per type; `load` is in erlangs, `parked_s` in seconds. `clipped` receives, per type,
- * the wanted instances that limits or budget refused.
+ * launching) per type; `state` is enum fx_state or FX_STOPPING; `load` is in erlangs, `parked_s` in
+ * seconds. `clipped` receives, per type, the wanted instances that limits or budget refused.
  */
 void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
              const double *load, const double *parked_s, int8_t *command, int64_t *clipped);

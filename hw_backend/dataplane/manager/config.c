@@ -162,7 +162,7 @@ static int set_one(struct fx_config *config, const char *key, const char *value,
     if (strcmp(key, "busy_polling") == 0)
         return boolean(key, value, &config->busy_polling, error);
     if (strcmp(key, "mbufs") == 0)
-        return whole(key, value, 1024, 1 << 24, &config->mbufs, error);
+        return whole(key, value, 1024, FX_MOST_MBUFS, &config->mbufs, error);
     if (strcmp(key, "mbuf_bytes") == 0)
         return whole(key, value, 128, 16384, &config->mbuf_bytes, error);
     if (strcmp(key, "rx_threads") == 0)

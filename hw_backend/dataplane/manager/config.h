@@ -69,6 +69,8 @@ struct fx_rules {
     struct fx_rule rule[FX_MAX_RULES];
 };
 
+#define FX_MOST_MBUFS (1u << 18) /* of one pool; every NF maps all of it at its start */
+
 struct fx_config {
     uint32_t types, chains, ports;
     struct fx_type_config type[FX_MAX_TYPES];

@@ -65,6 +65,9 @@ int fx_scaling_start(struct fx_error *error);
 void fx_scaling_event(void);
 void fx_scaling_process_ended(int seat);
 
+/* All NFs have ended: what they had in their hands is freed. */
+void fx_scaling_empty_hands(void);
+
 /* Every status period: what was to be tried again, and what takes too long. */
 void fx_scaling_tick(uint64_t now);
 
@@ -117,6 +120,14 @@ void fx_commands_accept(void);
 void fx_commands_serve(int client);
 void fx_commands_end(void);
 
+/* --- pools.c ---------------------------------------------------------------------------------- */
+
+/* The pool of a port on that NUMA node (-1: it is on none); NULL with the reason. */
+struct rte_mempool *fx_pool_of(int socket, struct fx_error *error);
+
+/* Packets of all pools, and those of them that nobody holds. */
+void fx_pools_count(uint32_t *all, uint32_t *free);
+
 /* --- ports.c ---------------------------------------------------------------------------------- */
 
 int fx_ports_init(struct fx_error *error);
@@ -136,6 +147,9 @@ enum fx_event {
 
 /* Have the control thread's loop handle the descriptor. */
 int fx_watch(int epoll_fd, int fd, enum fx_event event, uint32_t argument);
+
+/* Whether there is such a process. */
+bool fx_alive(int pid);
 
 /* Leaves the loop. */
 void fx_shut_down(void);

@@ -69,8 +69,10 @@ int fx_flows_find(struct fx_flow_table *table, uint64_t fingerprint)
         if (entry >> (CHAIN_BITS + AGE_BITS) != tag)
             continue;
         uint8_t chain = (uint8_t)(entry >> AGE_BITS);
+        /* Unless another worker has just put another flow there, or nobody's. */
         if ((uint8_t)entry != now)
-            atomic_store_explicit(&set[way], pack(tag, chain, now), memory_order_relaxed);
+            atomic_compare_exchange_strong_explicit(&set[way], &entry, pack(tag, chain, now),
+                                                    memory_order_relaxed, memory_order_relaxed);
         return chain;
     }
     return FX_FLOW_UNKNOWN;

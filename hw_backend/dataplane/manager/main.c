@@ -28,15 +28,14 @@
 #include <rte_memzone.h>
 #include <rte_ring.h>
 
+#include "common/cpus.h"
 #include "manager/control.h"
 
 enum {
-    POOL_CACHE = 512,
     TRANSMIT_RING = 4096,
     PORT_MBUFS = 4096, /* what one port's queues may hold */
     SPARE_MBUFS = 8192,
-    FULL_RINGS = 4, /* of each type at once; an NF maps all of it, which takes its start's time */
-    MOST_MBUFS = 1 << 18,
+    FULL_RINGS = 4,   /* of each type at once; an NF maps all of it, which takes its start's time */
     DRAIN_MS = 500,   /* for packets on their way when the manager ends */
     ATTACH_MS = 3000, /* for the NFs of a manager that was killed to go */
 };
@@ -67,6 +66,11 @@ int fx_fail(struct fx_error *error, const char *format, ...)
     vsnprintf(error->text, sizeof(error->text), format, args);
     va_end(args);
     return -1;
+}
+
+bool fx_alive(int pid)
+{
+    return kill(pid, 0) == 0 || errno == EPERM; /* of another user */
 }
 
 void fx_shut_down(void)
@@ -259,30 +263,40 @@ static void plan_memory(uint32_t *megabytes)
     }
     if (mgr->config.mbufs)
         mbufs = mgr->config.mbufs;
-    mgr->mbufs = (uint32_t)RTE_MIN(mbufs, (uint64_t)MOST_MBUFS);
+    mgr->mbufs = (uint32_t)RTE_MIN(mbufs, (uint64_t)FX_MOST_MBUFS);
     uint64_t bytes = (uint64_t)mgr->mbufs * (sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM +
                                              mgr->config.mbuf_bytes + 192);
     *megabytes = (uint32_t)((bytes + rings + sizeof(struct fx_shared)) >> 20) + 48;
 }
 
+/* Where DPDK puts its files, by its own rules: it tells only once it has started. */
+static const char *runtime_folder(void)
+{
+    const char *folder = getenv("RUNTIME_DIRECTORY"), *own = getenv("XDG_RUNTIME_DIR");
+    if (folder)
+        return folder;
+    if (getuid() == 0)
+        return "/var/run";
+    return own ? own : "/tmp";
+}
+
 /* NFs of a manager that was killed hold its memory until they have noticed. */
 static void wait_for_orphans(void)
 {
-    char path[512];
+    char folder[512], path[800];
+    snprintf(folder, sizeof(folder), "%s/dpdk/%s", runtime_folder(), fx_options.prefix);
     for (int waited = 0; waited < ATTACH_MS; waited += 20) {
         bool alive = false;
-        snprintf(path, sizeof(path), "/var/run/dpdk/%s", fx_options.prefix);
-        DIR *dir = opendir(path);
+        DIR *dir = opendir(folder);
         if (!dir)
             return;
         for (struct dirent *file; (file = readdir(dir));) {
             int pid = 0;
             if (sscanf(file->d_name, "mp_socket_%d_", &pid) == 1) {
-                if (kill(pid, 0) == 0) {
+                if (fx_alive(pid)) {
                     alive = true;
                 } else {
-                    snprintf(path, sizeof(path), "/var/run/dpdk/%s/%s", fx_options.prefix,
-                             file->d_name);
+                    snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
                     unlink(path);
                 }
             }
@@ -296,19 +310,16 @@ static void wait_for_orphans(void)
 
 static int eal_init(struct fx_error *error)
 {
-    char prefix[128], memory[32], lcores[512], huge[512], all[256] = "";
+    char prefix[128], memory[32], all[FX_CPUS_TEXT], lcores[FX_CPUS_TEXT + 128], huge[512];
     uint32_t megabytes;
     int argc = 0;
     char *argv[16];
     cpu_set_t allowed;
     plan_memory(&megabytes);
     sched_getaffinity(0, sizeof(allowed), &allowed);
-    size_t used = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE && used < sizeof(all) - 8; cpu++)
-        if (CPU_ISSET(cpu, &allowed))
-            used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%d", used ? "," : "", cpu);
+    fx_cpus_text(&allowed, all);
     /* Lcore 0 is the control thread, wherever it finds time; then the workers. */
-    used = (size_t)snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)", all);
+    size_t used = (size_t)snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)", all);
     for (uint32_t i = 0; i < mgr->workers; i++)
         used += (size_t)snprintf(lcores + used, sizeof(lcores) - used, ",%u@%u", i + 1,
                                  fx_options.worker_cpu[i % fx_options.worker_cpus]);
@@ -325,7 +336,9 @@ static int eal_init(struct fx_error *error)
     if (!fx_options.pci)
         argv[argc++] = "--no-pci";
     if (fx_options.huge_dir) {
-        snprintf(huge, sizeof(huge), "--huge-dir=%s", fx_options.huge_dir);
+        if ((size_t)snprintf(huge, sizeof(huge), "--huge-dir=%s", fx_options.huge_dir) >=
+            sizeof(huge))
+            return fx_fail(error, "--huge-dir %.60s...: the path is too long", fx_options.huge_dir);
         argv[argc++] = huge;
     }
     wait_for_orphans();
@@ -404,11 +417,6 @@ static int make_shared(struct fx_error *error)
                 return -1;
     }
     mgr->shared->magic = FX_MAGIC;
-    mgr->pool = rte_pktmbuf_pool_create("fx_packets", mgr->mbufs, POOL_CACHE, 0,
-                                        (uint16_t)(mgr->config.mbuf_bytes + RTE_PKTMBUF_HEADROOM),
-                                        SOCKET_ID_ANY);
-    if (!mgr->pool)
-        return fx_fail(error, "no memory for %u packets: %s", mgr->mbufs, rte_strerror(rte_errno));
     if (mgr->config.rules.count > 0 || mgr->config.chains > 1) {
         mgr->flows = fx_flows_create();
         if (!mgr->flows)
@@ -593,6 +601,7 @@ static void stop_all(void)
     for (int waited = 0; mgr->shared && in_rings() > 0 && waited < DRAIN_MS; waited++)
         usleep(1000);
     fx_processes_end();
+    fx_scaling_empty_hands();
     usleep(2000); /* the last bursts */
     atomic_store(&mgr->quit, true);
     for (uint32_t i = 0; i < mgr->workers; i++)
@@ -636,7 +645,8 @@ static void end(bool eal)
     if (eal) {
         snprintf(runtime, sizeof(runtime), "%s", rte_eal_get_runtime_dir());
         stop_all();
-        if (mgr->pool)
+        fx_status_publish(fx_now_ns()); /* who has the page mapped sees how it ended */
+        if (mgr->shared)
             fx_ports_end();
         fx_status_end();
         /* Not rte_eal_cleanup(): it unmaps what the interrupt thread of a driver may still use, and

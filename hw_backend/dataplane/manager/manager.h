@@ -86,6 +86,8 @@ struct fx_life {
     uint32_t sent; /* messages, its generation's */
     uint32_t launches, reruns, deaths;
     uint64_t state_since_ns, command_ns, mapped_ns, parked_at_ns;
+    uint64_t still_ns;    /* told to stop: for how long it has served nothing */
+    uint64_t seen_served; /* when last looked at for that */
     uint64_t retry_ns;    /* a launch that failed is not tried again before */
     double processing_ns; /* measured */
     double load;          /* erlangs, since the last decision */
@@ -104,18 +106,19 @@ struct fx_type_life {
 struct fx_manager {
     struct fx_config config;
     struct fx_shared *shared;
-    struct rte_mempool *pool;
+    struct rte_mempool *pool[RTE_MAX_NUMA_NODES]; /* of the ports there; NULL: no port */
     uint32_t workers, rx_workers, tx_workers;
     struct fx_worker *worker[FX_MAX_WORKERS];
     uint32_t entries;             /* instance slots of all types */
     uint16_t first[FX_MAX_TYPES]; /* entry of each type's slot 0 */
-    uint32_t mbufs;
+    uint32_t mbufs;               /* of one pool */
     uint32_t hold_window; /* packets under way that fit into any one ring, whoever falls behind */
     int8_t next_type[FX_MAX_CHAINS][FX_MAX_TYPES]; /* after this type in this chain; -1: a port */
 
     struct {
         uint16_t id;
         uint16_t rx_queues, tx_queues;
+        bool drops_unbuffered; /* rx_nombuf of its driver counts packets lost */
         char name[FX_NAME_LENGTH];
         rte_spinlock_t tx_lock[FX_MAX_WORKERS]; /* taken where workers share a queue */
     } port[FX_MAX_PORTS];

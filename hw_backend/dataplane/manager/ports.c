@@ -27,6 +27,15 @@ static int attach(const char *devargs, char *name, uint16_t *id, struct fx_error
     return 0;
 }
 
+/*
+ * Most drivers leave a packet where it is while they have no buffer for it, and count an attempt in
+ * rx_nombuf. These have taken the packet already.
+ */
+static bool drops_unbuffered(const char *driver)
+{
+    return strcmp(driver, "net_pcap") == 0 || strcmp(driver, "net_tap") == 0;
+}
+
 static int start(uint16_t port, struct fx_error *error)
 {
     uint16_t id = mgr->port[port].id, rx = DESCRIPTORS, tx = DESCRIPTORS;
@@ -36,6 +45,10 @@ static int start(uint16_t port, struct fx_error *error)
         return -1;
     mgr->port[port].rx_queues = (uint16_t)RTE_MIN(mgr->rx_workers, info.max_rx_queues);
     mgr->port[port].tx_queues = (uint16_t)RTE_MIN(mgr->tx_workers, info.max_tx_queues);
+    /* The two ends of a memif agree on their rings only when they meet. One is always there, and
+     * what is sent to another that is not would wait for ever. */
+    if (strcmp(info.driver_name, "net_memif") == 0)
+        mgr->port[port].tx_queues = 1;
     if (mgr->port[port].rx_queues > 1) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf =
@@ -44,9 +57,13 @@ static int start(uint16_t port, struct fx_error *error)
     if (rte_eth_dev_configure(id, mgr->port[port].rx_queues, mgr->port[port].tx_queues, &conf) ||
         rte_eth_dev_adjust_nb_rx_tx_desc(id, &rx, &tx))
         return fx_fail(error, "port %s cannot be configured", mgr->port[port].name);
+    mgr->port[port].drops_unbuffered = drops_unbuffered(info.driver_name);
     int socket = rte_eth_dev_socket_id(id);
+    struct rte_mempool *pool = fx_pool_of(socket, error);
+    if (!pool)
+        return -1;
     for (uint16_t queue = 0; queue < mgr->port[port].rx_queues; queue++)
-        if (rte_eth_rx_queue_setup(id, queue, rx, (unsigned int)socket, NULL, mgr->pool) != 0)
+        if (rte_eth_rx_queue_setup(id, queue, rx, (unsigned int)socket, NULL, pool) != 0)
             return fx_fail(error, "port %s: no receive queue", mgr->port[port].name);
     for (uint16_t queue = 0; queue < mgr->port[port].tx_queues; queue++) {
         rte_spinlock_init(&mgr->port[port].tx_lock[queue]);

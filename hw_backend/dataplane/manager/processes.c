@@ -15,6 +15,7 @@
 #include <rte_eal.h>
 #include <rte_ring.h>
 
+#include "common/cpus.h"
 #include "manager/control.h"
 
 enum {
@@ -139,19 +140,15 @@ static void give_back(struct fx_seat *seat)
     seat->cpus = 0;
 }
 
-static void list_cpus(char *text, size_t size)
-{
-    size_t used = 0;
-    for (uint32_t i = 0; i < fx_options.nf_cpus && used < size; i++)
-        used +=
-            (size_t)snprintf(text + used, size - used, "%s%u", i ? "," : "", fx_options.nf_cpu[i]);
-}
-
 static int spawn(int seat, int *pid)
 {
-    char seat_text[16], cpus[200];
+    char seat_text[16], cpus[FX_CPUS_TEXT];
+    cpu_set_t set;
     snprintf(seat_text, sizeof(seat_text), "%d", seat);
-    list_cpus(cpus, sizeof(cpus));
+    CPU_ZERO(&set);
+    for (uint32_t i = 0; i < fx_options.nf_cpus; i++)
+        CPU_SET(fx_options.nf_cpu[i], &set);
+    fx_cpus_text(&set, cpus);
     char *argv[] = {(char *)fx_options.nf_path,
                     (char *)fx_options.prefix,
                     seat_text,

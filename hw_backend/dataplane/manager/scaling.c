@@ -19,8 +19,9 @@
 #define MAPS             8             /* buffers of a type's mapping */
 #define RETRY_NS         1000000000ull /* after a launch that failed */
 #define LAUNCH_LIMIT_NS  10000000000ull
-#define MISSED_INTERVALS 2          /* of heartbeats, before the law takes over */
-#define SHORTEST_MARK_NS 5000000ull /* a load is measured over at least this */
+#define STOP_LIMIT_NS    3000000000ull /* of standing still, told to stop */
+#define MISSED_INTERVALS 2             /* of heartbeats, before the law takes over */
+#define SHORTEST_MARK_NS 5000000ull    /* a load is measured over at least this */
 
 struct fx_control_state fx_control;
 
@@ -137,14 +138,18 @@ static bool own_core(uint32_t entry)
     return true;
 }
 
+/* Its messages are read, or at least there is room for one more. */
+static bool listens(uint32_t entry)
+{
+    return !rte_ring_full(mgr->shared->instance[entry].messages);
+}
+
+/* Only to who listens: asked before anything is changed on account of the message. */
 static void send(uint32_t entry, enum fx_message kind)
 {
     struct fx_instance *instance = &mgr->shared->instance[entry];
     void *message = fx_message_pack(kind, own_core(entry), instance->generation);
-    if (rte_ring_enqueue(instance->messages, message) != 0) {
-        fx_log("%s does not take its messages", name_of(entry));
-        return;
-    }
+    rte_ring_enqueue(instance->messages, message);
     mgr->life[entry].sent++;
     fx_wake(&instance->sleeping);
 }
@@ -160,6 +165,13 @@ static void reclaim(uint32_t entry, enum fx_reclaim how)
         usleep(pause);
         pause = RTE_MIN(2 * pause, 1000u);
     }
+}
+
+void fx_scaling_empty_hands(void)
+{
+    for (uint32_t entry = 0; entry < mgr->entries; entry++)
+        if (atomic_load(&mgr->attached[entry / 64]) >> entry % 64 & 1)
+            reclaim(entry, FX_RECLAIM_HANDS);
 }
 
 /* --- launch --------------------------------------------------------------------------------- */
@@ -275,11 +287,22 @@ static void finish_blocks(const uint32_t *entry, uint32_t count_of)
         send(entry[i], FX_MSG_BLOCK);
 }
 
+static int fail_deaf(uint32_t entry, struct fx_error *error)
+{
+    return fx_fail(error, "%s does not read its messages: it hangs, or its process is stopped",
+                   name_of(entry));
+}
+
 int fx_block(uint32_t entry, struct fx_error *error)
 {
     if (mgr->life[entry].state != FX_RUNNING)
         return fx_fail(error, "%s is %s, only a running instance can be blocked", name_of(entry),
                        state_name(mgr->life[entry].state));
+    if (count(fx_type_of(entry), FX_RUNNING) <= mgr->config.type[fx_type_of(entry)].min_instances)
+        return fx_fail(error, "%s is one of the %u that run at least (min)", name_of(entry),
+                       mgr->config.type[fx_type_of(entry)].min_instances);
+    if (!listens(entry))
+        return fail_deaf(entry, error);
     begin_block(entry, fx_now_ns());
     finish_blocks(&entry, 1);
     return 0;
@@ -307,6 +330,8 @@ int fx_rerun(uint32_t entry, struct fx_error *error)
     if ((life->state != FX_DRAINING && life->state != FX_BLOCKED) || life->stopping)
         return fx_fail(error, "%s is %s, only a blocked instance can be rerun", name_of(entry),
                        life->stopping ? "stopping" : state_name(life->state));
+    if (!listens(entry))
+        return fail_deaf(entry, error);
     rerun(entry, fx_now_ns());
     return 0;
 }
@@ -323,11 +348,12 @@ int fx_stop(uint32_t entry, struct fx_error *error)
     if (life->state == FX_STOPPED || life->state == FX_LAUNCHING || life->stopping)
         return fx_fail(error, "%s is %s, it cannot be stopped now", name_of(entry),
                        life->stopping ? "stopping" : state_name(life->state));
+    if (life->state == FX_RUNNING && fx_block(entry, error) != 0)
+        return -1;
     life->stop_when_drained = true;
-    if (life->state == FX_BLOCKED)
+    life->still_ns = 0;
+    if (life->state == FX_BLOCKED) /* parked: it has read all its messages */
         tell_to_stop(entry);
-    else if (life->state == FX_RUNNING)
-        return fx_block(entry, error);
     return 0;
 }
 
@@ -387,7 +413,8 @@ static int any_blocked(uint32_t type)
 {
     for (uint32_t slot = 0; slot < mgr->config.type[type].max_instances; slot++) {
         const struct fx_life *life = &mgr->life[entry_of(type, slot)];
-        if ((life->state == FX_BLOCKED || life->state == FX_DRAINING) && !life->stopping)
+        if ((life->state == FX_BLOCKED || life->state == FX_DRAINING) && !life->stopping &&
+            listens(entry_of(type, slot)))
             return (int)entry_of(type, slot);
     }
     return -1;
@@ -455,6 +482,8 @@ static void grant(int seat, uint32_t wanted)
     while (granted < (int)wanted &&
            fx_launch(fx_type_of((uint32_t)entry), -1, NULL, &taken, &error) == 0)
         granted++;
+    if (granted > 0)
+        fx_adopt_target(fx_type_of((uint32_t)entry));
     atomic_store(&mgr->shared->seat[seat].wanted, 0);
     atomic_store(&mgr->shared->seat[seat].granted, granted);
     fx_wake_all((_Atomic uint32_t *)&mgr->shared->seat[seat].granted);
@@ -525,10 +554,11 @@ static void gather(struct rows *rows, uint64_t now)
         rows->state[at] = (int8_t)life->state;
         rows->load[at] = life->load;
         rows->queue[at] = rte_ring_count(instance->receive);
-        if (life->state == FX_BLOCKED && !life->stopping)
+        bool asleep = life->state == FX_BLOCKED || life->state == FX_DRAINING;
+        if (life->stopping || (asleep && !listens(entry)))
+            rows->state[at] = FX_STOPPING;
+        else if (life->state == FX_BLOCKED)
             rows->parked_s[at] = (double)(now - life->state_since_ns) * 1e-9;
-        if (life->stopping)
-            rows->state[at] = FX_LAUNCHING; /* holds its slot, and can be told nothing */
     }
 }
 
@@ -546,6 +576,8 @@ static void obey(const struct rows *rows, uint64_t now)
             fx_stop(entry, &error);
             break;
         case FX_BLOCK:
+            if (!listens(entry)) /* runs on until it does, or is blocked by a later decision */
+                break;
             begin_block(entry, now);
             blocked[blocks++] = entry;
             break;
@@ -561,7 +593,7 @@ static void obey(const struct rows *rows, uint64_t now)
 static void apply(const int64_t *targets, int64_t *clipped, uint64_t now)
 {
     static struct rows rows;
-    int64_t least[FX_MAX_TYPES], most[FX_MAX_TYPES], cores[FX_MAX_TYPES], wanted[FX_MAX_TYPES];
+    int64_t least[FX_MAX_TYPES], most[FX_MAX_TYPES], cores[FX_MAX_TYPES];
     struct fx_limits limits = {.types = mgr->config.types,
                                .slots = slots_of_all,
                                .min_instances = least,
@@ -575,17 +607,8 @@ static void apply(const int64_t *targets, int64_t *clipped, uint64_t now)
         least[t] = mgr->config.type[t].min_instances;
         most[t] = mgr->config.type[t].max_instances;
         cores[t] = mgr->config.type[t].cores;
-        wanted[t] = targets[t];
-        for (uint32_t slot = 0; slot < mgr->config.type[t].max_instances; slot++) {
-            uint32_t entry = entry_of(t, slot);
-            /* Shown as launching above, but on their way out: the target does not mean them. */
-            if (mgr->life[entry].stopping) {
-                wanted[t]++;
-                most[t]++;
-            }
-        }
     }
-    fx_plan(&limits, wanted, rows.state, rows.load, rows.parked_s, rows.command, clipped);
+    fx_plan(&limits, targets, rows.state, rows.load, rows.parked_s, rows.command, clipped);
     for (uint32_t t = 0; t < mgr->config.types; t++) {
         int64_t low = mgr->config.type[t].min_instances, high = mgr->config.type[t].max_instances;
         mgr->type[t].target = (uint16_t)(targets[t] < low    ? low
@@ -688,25 +711,43 @@ static void revive(uint32_t type, uint64_t now)
     if (mgr->type[type].target == 0 || count(type, FX_RUNNING) || count(type, FX_LAUNCHING) ||
         count(type, FX_DRAINING) || count(type, FX_BLOCKED))
         return;
-    for (uint32_t slot = 0; slot < config->max_instances; slot++) {
-        uint32_t entry = entry_of(type, slot);
-        if (now >= mgr->life[entry].retry_ns &&
-            fx_cores_held() + config->cores <= mgr->config.core_budget)
-            launch(entry, config->args, now, &error);
+    uint32_t entry = entry_of(type, 0); /* all of them are stopped: any will do */
+    if (now >= mgr->life[entry].retry_ns &&
+        fx_cores_held() + config->cores <= mgr->config.core_budget)
+        launch(entry, config->args, now, &error);
+}
+
+/*
+ * Told to stop, it serves no packet and is not gone. Time is counted in our own ticks: when the
+ * whole machine was asleep, nobody hung.
+ */
+static bool hangs(uint32_t entry)
+{
+    struct fx_life *life = &mgr->life[entry];
+    uint64_t served = atomic_load(&mgr->shared->instance[entry].served);
+    life->still_ns = served == life->seen_served ? life->still_ns + mgr->config.status_ns : 0;
+    life->seen_served = served;
+    return life->still_ns > STOP_LIMIT_NS;
+}
+
+static void kill_if_hung(uint32_t entry, uint64_t now)
+{
+    const struct fx_life *life = &mgr->life[entry];
+    if (life->seat < 0)
         return;
-    }
+    if (life->state == FX_LAUNCHING && now - life->state_since_ns > LAUNCH_LIMIT_NS)
+        fx_log("%s does not poll within 10 s of its launch: killed", name_of(entry));
+    else if (life->stop_when_drained && hangs(entry))
+        fx_log("%s was told to stop and has done nothing for 3 s: killed", name_of(entry));
+    else
+        return;
+    kill(fx_process[life->seat].pid, SIGKILL);
 }
 
 void fx_scaling_tick(uint64_t now)
 {
-    for (uint32_t entry = 0; entry < mgr->entries; entry++) {
-        const struct fx_life *life = &mgr->life[entry];
-        if (life->state == FX_LAUNCHING && life->seat >= 0 &&
-            now - life->state_since_ns > LAUNCH_LIMIT_NS) {
-            fx_log("%s does not poll within 10 s of its launch: killed", name_of(entry));
-            kill(fx_process[life->seat].pid, SIGKILL);
-        }
-    }
+    for (uint32_t entry = 0; entry < mgr->entries; entry++)
+        kill_if_hung(entry, now);
     for (uint32_t type = 0; type < mgr->config.types; type++)
         revive(type, now);
     fx_processes_refill();

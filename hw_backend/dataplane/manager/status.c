@@ -179,7 +179,7 @@ static void draft_chains_and_ports(void)
         out->link_up = link.link_status;
         out->sent = SUM(port[p].sent);
         out->dropped = SUM(port[p].dropped);
-        out->missed = stats.imissed;
+        out->missed = stats.imissed + (mgr->port[p].drops_unbuffered ? stats.rx_nombuf : 0);
     }
 }
 
@@ -232,8 +232,7 @@ static void draft_header(uint64_t now)
     draft.law_decisions = fx_control.law_decisions;
     draft.takeovers = fx_control.takeovers;
     draft.refused_commands = fx_control.refused;
-    draft.mbufs = mgr->mbufs;
-    draft.mbufs_free = rte_mempool_avail_count(mgr->pool);
+    fx_pools_count(&draft.mbufs, &draft.mbufs_free);
     draft.power = 0;
     for (int seat = 0; seat < FX_MAX_SEATS; seat++)
         draft.power |= fx_process[seat].pid != 0 && atomic_load(&mgr->shared->seat[seat].power);
@@ -241,6 +240,8 @@ static void draft_header(uint64_t now)
 
 void fx_status_publish(uint64_t now)
 {
+    if (!page)
+        return;
     for (uint32_t entry = 0; entry < mgr->entries; entry++)
         draft_instance(&draft.instance[entry], entry);
     for (uint32_t t = 0; t < mgr->config.types; t++)
@@ -329,7 +330,7 @@ static void remove_page_of_the_dead(void)
     bool ours = read(fd, &old, sizeof(old)) >= (ssize_t)offsetof(struct fx_page, types) &&
                 old.magic == FX_PAGE_MAGIC;
     close(fd);
-    if (ours && kill(old.manager_pid, 0) != 0)
+    if (ours && !fx_alive(old.manager_pid))
         unlink(page_path);
 }
 
@@ -340,10 +341,11 @@ int fx_status_init(struct fx_error *error)
     int fd = open(page_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, sizeof(*page)) != 0)
         return fx_fail(error, "%.120s: %s", page_path, strerror(errno));
-    page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    if (page == MAP_FAILED)
+    if (map == MAP_FAILED)
         return fx_fail(error, "%.120s: %s", page_path, strerror(errno));
+    page = map;
     draft.magic = FX_PAGE_MAGIC;
     draft.abi_version = FX_ABI_VERSION;
     draft.size = sizeof(draft);

@@ -44,10 +44,11 @@ static void *watch_manager(void *unused)
 
 static void eal_init(const char *prefix, int seat, const char *cpus, const char *huge_dir)
 {
-    char prefix_arg[128], lcores_arg[256], huge_arg[256];
-    snprintf(prefix_arg, sizeof(prefix_arg), "--file-prefix=%s", prefix);
-    snprintf(lcores_arg, sizeof(lcores_arg), "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + seat, cpus);
-    snprintf(huge_arg, sizeof(huge_arg), "--huge-dir=%s", huge_dir ? huge_dir : "");
+    char *prefix_arg, *lcores_arg, *huge_arg;
+    if (asprintf(&prefix_arg, "--file-prefix=%s", prefix) < 0 ||
+        asprintf(&lcores_arg, "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + seat, cpus) < 0 ||
+        asprintf(&huge_arg, "--huge-dir=%s", huge_dir ? huge_dir : "") < 0)
+        _exit(2);
     char *argv[] = {
         "flexnfv-nf", "--proc-type=secondary", prefix_arg,          lcores_arg,
         "--no-pci",   "--no-telemetry",        "--log-level=error", huge_dir ? huge_arg : NULL,
@@ -70,6 +71,11 @@ static struct fx_shared *attach(int seat)
                 "flexnfv-nf: the manager has ABI version %u, this NF %u: build both together\n",
                 shared->abi_version, FX_ABI_CLAIMED);
         return NULL;
+    }
+    /* Ours was killed while we started, and this one knows nothing of us. */
+    if (shared->manager_pid != getppid()) {
+        fprintf(stderr, "flexnfv-nf: process %d did not start this NF\n", shared->manager_pid);
+        _exit(3);
     }
     return seat >= 0 && seat < FX_MAX_SEATS ? shared : NULL;
 }

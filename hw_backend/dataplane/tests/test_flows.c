@@ -1,4 +1,6 @@
 /* The flow table, the token bucket and the page's reader. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +66,48 @@ static void flows_are_found_until_older_ones_must_go(void)
     free(table);
 }
 
+struct searcher {
+    struct fx_flow_table *table;
+    uint64_t fingerprint;
+    _Atomic uint64_t rounds;
+    _Atomic bool quit;
+};
+
+static void *search(void *argument)
+{
+    struct searcher *me = argument;
+    while (!atomic_load(&me->quit)) {
+        fx_flows_age(me->table);
+        fx_flows_find(me->table, me->fingerprint);
+        atomic_fetch_add(&me->rounds, 1);
+    }
+    return NULL;
+}
+
+/* The searcher refreshes the flow's age whenever it finds it. */
+static void a_flow_that_is_gone_is_not_brought_back_by_who_found_it(void)
+{
+    struct fx_flow flow = flow_of(5);
+    struct searcher searcher = {fx_flows_create(), fx_flow_fingerprint(&flow), 0, false};
+    pthread_t thread;
+    CHECK(searcher.table != NULL);
+    CHECK(pthread_create(&thread, NULL, search, &searcher) == 0);
+    for (int round = 0; round < 200; round++) {
+        fx_flows_install(searcher.table, searcher.fingerprint, 7);
+        uint64_t seen = atomic_load(&searcher.rounds);
+        while (atomic_load(&searcher.rounds) < seen + 2)
+            ;
+        fx_flows_clear(searcher.table);
+        seen = atomic_load(&searcher.rounds);
+        while (atomic_load(&searcher.rounds) < seen + 2)
+            ;
+        CHECK(fx_flows_find(searcher.table, searcher.fingerprint) == FX_FLOW_UNKNOWN);
+    }
+    atomic_store(&searcher.quit, true);
+    pthread_join(thread, NULL);
+    free(searcher.table);
+}
+
 static void a_bucket_lets_its_rate_pass(void)
 {
     const double hz = 1e9;
@@ -109,6 +153,7 @@ int main(void)
 {
     both_directions_are_one_flow();
     flows_are_found_until_older_ones_must_go();
+    a_flow_that_is_gone_is_not_brought_back_by_who_found_it();
     a_bucket_lets_its_rate_pass();
     the_page_is_read_whole_or_not_at_all();
     return 0;

@@ -4,7 +4,14 @@
 #include "check.h"
 #include "scaling.h"
 
-enum { S = FX_STOPPED, L = FX_LAUNCHING, R = FX_RUNNING, D = FX_DRAINING, B = FX_BLOCKED };
+enum {
+    S = FX_STOPPED,
+    L = FX_LAUNCHING,
+    R = FX_RUNNING,
+    D = FX_DRAINING,
+    B = FX_BLOCKED,
+    X = FX_STOPPING
+};
 enum { TYPES = 2, SLOTS = 4 };
 
 struct row {
@@ -51,6 +58,25 @@ static const struct row rows[] = {
      {1, 2},
      4,
      {{0, FX_STOP, 0, 0}, {0, FX_LAUNCH, 0, 0}},
+     {0, 0}},
+    {"what is stopping is not one of those wanted",
+     {{R, R, X, S}, {R, S, S, S}},
+     {1, 1},
+     8,
+     {{0, FX_BLOCK, 0, 0}},
+     {0, 0}},
+    {"what is stopping keeps its slot: no launch in it, and none beyond the last",
+     {{R, X, R, R}, {R, S, S, S}},
+     {4, 1},
+     8,
+     {{0}},
+     {1, 0}},
+    {"what is stopping keeps its core", {{R, X, S, S}, {R, S, S, S}}, {2, 1}, 3, {{0}}, {1, 0}},
+    {"what is stopping asks for no other in its place",
+     {{R, R, X, S}, {R, X, S, S}},
+     {2, 1},
+     8,
+     {{0}},
      {0, 0}},
 };
 
