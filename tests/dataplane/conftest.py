@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.dataplane.running_manager import end_all
+from tests.dataplane.running_manager import ended_afterwards
 
 
 @pytest.fixture(autouse=True)
 def _ended() -> Iterator[None]:
-    yield
-    end_all()
+    with ended_afterwards():
+        yield

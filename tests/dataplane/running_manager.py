@@ -10,7 +10,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,9 +62,12 @@ class Refused(Exception):
 _started: list[Manager] = []
 
 
-def end_all() -> None:
-    """Ends every manager of a test, also where the test failed before it could."""
-    while _started:
+@contextmanager
+def ended_afterwards() -> Iterator[None]:
+    """Ends every manager started within, also where a test failed before it could."""
+    before = len(_started)
+    yield
+    while len(_started) > before:
         _started.pop().end()
 
 

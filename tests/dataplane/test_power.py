@@ -159,9 +159,9 @@ def test_a_core_that_is_another_instances_second_keeps_its_frequency(tmp_path: P
     if not {0, 1} <= os.sched_getaffinity(0):
         pytest.skip("CPUs 0 and 1 are not both allowed")
     text = (
-        "type wide function=monitor cores=2 max=1\n"
+        "type wide function=monitor cores=2 min=0 max=1\n"
         "type first function=monitor max=1\n"
-        "type second function=monitor max=1\n"
+        "type second function=monitor min=0 max=1\n"
         "chain main types=wide,first,second\nport net_null0 peer=0\n"
     )
     wrapper = ["unshare", "-m", "sh", str(Path(__file__).with_name("fake_cpufreq.sh"))]

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.dataplane import running_manager
-from tests.dataplane.running_manager import Manager, end_all, need_dataplane
+from tests.dataplane.running_manager import Manager, ended_afterwards, need_dataplane
 
 
 def test_a_manager_that_nobody_ended_is_ended(tmp_path: Path) -> None:
     need_dataplane()
     text = "type a function=monitor\nchain main types=a\nport net_null0 peer=0\n"
-    manager = Manager(tmp_path, text)  # as in a test that failed before its `with`
-    assert manager.process.poll() is None
-    end_all()
+    with ended_afterwards():
+        manager = Manager(tmp_path, text)  # as in a test that failed before its `with`
+        assert manager.process.poll() is None
     assert manager.process.poll() is not None
 
 

@@ -94,7 +94,8 @@ def test_a_missing_dataplane_is_one_line_unless_it_is_required(
     assert "dpdk: skipped: " in capsys.readouterr().err
     monkeypatch.setenv("FLEXNFV_REQUIRE_DPDK", "1")
     assert main([*arguments, str(tmp_path / "two")]) == 2
-    assert not (tmp_path / "two").exists()
+    assert f"what was finished is in {tmp_path / 'two'}" in capsys.readouterr().err
+    assert list(json.loads((tmp_path / "two/result.json").read_text())["findings"]) == ["model"]
 
 
 def test_a_backend_is_found_by_name_and_a_live_one_is_judged_by_most_runs(
