@@ -101,7 +101,7 @@ class Backend(Protocol):
         ...
 
 
-def parse_scale(value: str | float) -> float:
+def parse_scale(value: str | float, *, where: str = "scale") -> float:
     """A scale from a number or its text, which may be a fraction such as 1/20.
 
     Raises:
@@ -115,7 +115,7 @@ def parse_scale(value: str | float) -> float:
     if isinstance(value, bool) or not 0 < scale <= MAX_SCALE:
         raise InputError(
             f"{value!r} is no scale",
-            where="scale",
+            where=where,
             fix=f"give a number above 0, {MAX_SCALE} at most, or a fraction such as 1/20",
         )
     return scale

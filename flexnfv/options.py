@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from flexnfv.backend import parse_scale
 from flexnfv.errors import InputError
 
 _FRACTION = re.compile(r"[0-9.]+/[0-9.]+")
@@ -23,7 +24,7 @@ def backend_options(scale: str | None, pairs: Sequence[str] = ()) -> dict[str, A
     Raises:
         InputError: a pair without a value, a key given twice, or a scale that is none.
     """
-    found: dict[str, Any] = {} if scale is None else {"scale": parse_scale(scale)}
+    found: dict[str, Any] = {} if scale is None else {"scale": parse_scale(scale, where="--scale")}
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign:
@@ -32,22 +33,6 @@ def backend_options(scale: str | None, pairs: Sequence[str] = ()) -> dict[str, A
             raise InputError(f"{key!r} is given twice", where="--options", fix="drop one")
         found[key] = parse_scale(text, where="--options scale") if key == "scale" else _value(text)
     return found
-
-
-def parse_scale(text: str, *, where: str = "--scale") -> float:
-    """A scale as a number or a fraction.
-
-    Raises:
-        InputError: it is neither, or not positive.
-    """
-    above, mark, below = text.partition("/")
-    try:
-        scale = float(above) / float(below) if mark else float(above)
-    except (ValueError, ZeroDivisionError):
-        scale = 0.0
-    if not 0 < scale <= 1000:
-        raise InputError(f"{text!r} is no scale", where=where, fix="give a positive number or 1/20")
-    return scale
 
 
 def _value(text: str) -> Any:

@@ -38,13 +38,13 @@ class BackendKind:
     """A backend by its name.
 
     Attributes:
-        one: makes a backend for single episodes; takes the backend's options as well.
+        one: makes a backend for single episodes.
         batch: makes a backend for a number of episodes at once, where there is one.
         parallel: whether several may run at a time.
     """
 
     name: str
-    one: Callable[..., Backend]
+    one: Callable[[ServiceChain], Backend]
     batch: Callable[[ServiceChain, int], BatchBackend] | None = None
     parallel: bool = True
 

@@ -66,7 +66,7 @@ class Grid:
         seeds: evaluation seeds, of backend and policy alike.
         baseline: name of the contestant that the others are compared to.
         backend: name of a backend.
-        options: handed to it, such as `scale`; the model has none.
+        options: of the backend, such as `scale`.
     """
 
     chain: ServiceChain
@@ -110,8 +110,7 @@ class Grid:
 
     def identity(self) -> dict[str, Any]:
         """What makes two grids the same one."""
-        options = {"options": _plain(self.options)} if self.options else {}
-        return options | {
+        return {
             "format": FORMAT,
             "chain": self.chain.model_dump(mode="json"),
             "calibration": self.chain.measured.model_dump(mode="json"),
@@ -138,7 +137,7 @@ class Grid:
                 for trace in self.traces
             ],
             "seeds": list(self.seeds),
-            **({"options": dict(self.options)} if self.options else {}),
+            **({"options": _plain(self.options)} if self.options else {}),
         }
 
     def file(self, cell: Cell) -> Path:
@@ -276,7 +275,7 @@ class Runner:
             batch = self._batches[len(traces)]
             return run_batch(policy, batch, chain, traces, task.seed, tick)
         if self._one is None:
-            self._one = self._kind.one(chain, **self.grid.options)
+            self._one = self._kind.one(chain)
         return [run_episode(policy, self._one, trace, task.seed, tick) for trace in traces]
 
     def __enter__(self) -> Runner:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from flexnfv.backend import parse_scale
 from flexnfv.cli import main
 from flexnfv.errors import InputError
-from flexnfv.options import backend_options, parse_scale
+from flexnfv.options import backend_options
 
 
 def test_values_are_numbers_fractions_truths_or_text() -> None:
