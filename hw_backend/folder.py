@@ -51,7 +51,8 @@ def _clean(folder: Path) -> None:
         raise InputError(
             f"a manager runs there (process {pid})",
             where=str(folder),
-            fix=f"stop it (`flexnfv dataplane down {folder.name}`, or kill {pid})",
+            fix=f"take it over (`flexnfv deploy --attach {folder}`) or end it "
+            f"(`flexnfv dataplane down {folder}`, or kill {pid})",
         )
     prefix = read_prefix(folder)
     if is_ours(prefix):
