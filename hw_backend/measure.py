@@ -29,6 +29,8 @@ FAST = ManagerOptions(ring_size=16_384, hold=True, law=False)
 _PATIENCE_S = 20.0
 _POLL_S = 0.0005
 _WARM_UP_S = 1.0
+_TICK_US = 100.0
+"""The generator's: a first packet comes no sooner than the next one is sent."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def _traffic(testbed: Testbed, chain: ServiceChain, pps: float) -> Iterator[None
         rate_pps=pps,
         control=True,
         backlog_ms=1000.0,
+        tick_us=_TICK_US,
     )
     with testbed.generator(options) as generator:
         generator.begin()
