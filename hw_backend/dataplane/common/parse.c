@@ -248,8 +248,52 @@ static enum fx_class classify(const uint8_t *data, uint32_t len, struct fx_flow 
     return FX_CLASS_OTHER;
 }
 
+/*
+ * Nearly every packet is an untagged, whole IPv4 datagram without options, of TCP or UDP: the same
+ * in a third of the time. False for whatever is not, or is not quite, so.
+ */
+static bool parse_usual(const uint8_t *data, uint32_t len, struct fx_flow *flow)
+{
+    enum { L4 = ETHER_LEN + IPV4_LEN };
+    uint32_t src, dst, ports;
+    if (len < L4 + 8 || len > FX_FRAME_MAX || be16(data + 12) != TYPE_IPV4)
+        return false;
+    const uint8_t *p = data + ETHER_LEN, *transport = data + L4;
+    uint32_t total = be16(p + 2);
+    if (p[0] != 0x45 || be16(p + 6) & IPV4_FRAGMENT || total > len - ETHER_LEN ||
+        (p[9] != UDP && p[9] != TCP))
+        return false;
+    bool malformed = false;
+    uint32_t room = total < IPV4_LEN ? 0 : total - IPV4_LEN;
+    uint32_t header = transport_len(p[9], transport, room, &malformed);
+    if (header == 0)
+        return false;
+    memcpy(&src, p + 12, 4);
+    memcpy(&dst, p + 16, 4);
+    memcpy(&ports, transport, 4);
+    uint32_t words = src ^ dst ^ ports;
+    *flow = (struct fx_flow){
+        .sport = be16(transport),
+        .dport = be16(transport + 2),
+        .proto = p[9],
+        .ip_version = 4,
+        .class = FX_CLASS_PORTS,
+        .ethertype = TYPE_IPV4,
+        .l3 = ETHER_LEN,
+        .l4 = L4,
+        .payload = (uint16_t)(L4 + header),
+        .end = (uint16_t)(ETHER_LEN + total),
+        .hash = fx_toeplitz(__builtin_bswap16((uint16_t)(words ^ words >> 16))),
+    };
+    memcpy(flow->src, &src, 4);
+    memcpy(flow->dst, &dst, 4);
+    return true;
+}
+
 enum fx_class fx_parse(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {
+    if (parse_usual(data, len, flow))
+        return FX_CLASS_PORTS;
     memset(flow, 0, sizeof(*flow));
     enum fx_class class = classify(data, len, flow);
     flow->class = class;
