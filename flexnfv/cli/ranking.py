@@ -42,9 +42,9 @@ def ranking(
             chain's own if not given.
         peak: packets/s that each trace is scaled to; the chain's peak_pps if not given.
     """
-    from flexnfv.backend import parse_scale
     from flexnfv.chain import load_chain
     from flexnfv.experiments import ranking as experiment
+    from flexnfv.options import backend_options
 
     live = load_chain(chain)
     live = live.replace(interval_s=experiment.INTERVAL_S if interval is None else interval)
@@ -67,7 +67,7 @@ def ranking(
             repetitions=experiment.REPETITIONS if repetitions is None else repetitions,
             peak=peak,
             tell=lambda line: print(line, file=sys.stderr),
-            options={} if scale is None else {"scale": parse_scale(scale)},
+            options=backend_options(scale),
             started=started,
         )
     except KeyboardInterrupt:

@@ -240,6 +240,7 @@ static void plan_workers(void)
     mgr->workers = folded ? mgr->rx_workers : mgr->rx_workers + mgr->tx_workers;
 }
 
+/* What packets may fill, and where they go next, looked up once instead of for every packet. */
 static void plan_hops(void)
 {
     mgr->hold_window = UINT32_MAX;
