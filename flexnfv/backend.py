@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -99,6 +100,19 @@ class Backend(Protocol):
     def close(self) -> None:
         """Free what the backend holds; may be called twice."""
         ...
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A backend on a clock that makes a decision quick by rehearsing it.
+
+    Attributes:
+        rehearsal: given readings of the interval so far, one after the other in the last
+            milliseconds before its end: code and data then lie in the caches when the reading that
+            counts comes. Its answer is not used. None: nothing is rehearsed.
+    """
+
+    rehearsal: Callable[[Reading], object] | None
 
 
 def parse_scale(value: str | float, *, where: str = "scale") -> float:

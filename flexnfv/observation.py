@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled
 from flexnfv.mapping import EVEN
 from flexnfv.reading import Reading
+from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 WINDOW = 16
 """Readings that an observation looks back on."""
@@ -55,12 +58,129 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
     return up, down
 
 
-def _highest(values: FloatArray) -> FloatArray:
-    """Maximum over the instances, [..., T, I] -> [..., T]."""
-    if values.ndim == 2:
-        return np.asarray(np.maximum.reduce(values, axis=-1))
-    # A batch: numpy takes a quarter of the time along a leading axis, the copy included.
-    return np.asarray(np.maximum.reduce(np.moveaxis(values, -1, 0).copy()))
+def observe(
+    demand: FloatArray,
+    dropped: FloatArray,
+    state: npt.NDArray[np.int8],
+    arrived: FloatArray,
+    queue_peak: FloatArray,
+    clipped: IntArray,
+    preference: FloatArray,
+    which: IntArray,
+    fixed: FloatArray,
+    near: FloatArray,
+    history: FloatArray,
+    slow: FloatArray,
+    drops: FloatArray,
+    age: IntArray,
+    rows: npt.NDArray[np.float32],
+) -> None:
+    """Observe some chains, and remember it.
+
+    A loop over plain arrays, to be compiled: a deployment's decision waits for it.
+
+    Args:
+        demand, dropped: of every NF type, packets/s, [N, T].
+        state, arrived, queue_peak: as in a reading, [N, T, I].
+        clipped: as in a reading, [N, T].
+        preference: of every chain, [N].
+        which: the chains of the memory that these are, [N].
+        fixed: of every NF type, `ObservationEncoder._fixed`, [8, T].
+        near: averaging matrices to the neighbours upstream and downstream, [2, T, T].
+        history, slow, drops, age: the memory, [..., B, T] and [B]; updated.
+        rows: filled, [N, T, features].
+    """
+    types, slots = demand.shape[1], arrived.shape[2]
+    shown = np.empty((types, 3))
+    counts = np.empty(5)
+    for n in range(demand.shape[0]):
+        b = which[n]
+        slowest = max(SLOWEST, 1.0 / (age[b] + 1.0))
+        for t in range(types):
+            row = rows[n, t]
+            capacity, ring, most = fixed[0, t], fixed[1, t], fixed[2, t]
+            need = demand[n, t] / capacity
+            log_need = np.log(max(need, FLOOR))
+            lost = min(dropped[n, t] / max(demand[n, t], capacity * FLOOR), 1.0)
+            if age[b] == 0:
+                history[:, b, t] = log_need
+                slow[:, b, t] = 0.0
+                drops[:, b, t] = 0.0
+
+            for past in range(WINDOW - 1, 0, -1):
+                history[past, b, t] = history[past - 1, b, t]
+            history[0, b, t] = log_need
+            change = min(max(log_need - history[1, b, t], -CLIP), CLIP)
+            size = abs(change)
+            slow[0, b, t] += SLOW * (size - slow[0, b, t])
+            slow[1, b, t] += SLOW * ((1.0 if size > JUMP else 0.0) - slow[1, b, t])
+            slow[2, b, t] = max(slow[2, b, t] * DECAY, change)
+            slow[3, b, t] += SLOW * (lost - slow[3, b, t])
+            slow[4, b, t] += slowest * (log_need - slow[4, b, t])
+            drops[2, b, t], drops[1, b, t], drops[0, b, t] = drops[1, b, t], drops[0, b, t], lost
+
+            total, highest, lowest = 0.0, 0.0, 0.0
+            for past in range(1, WINDOW):
+                ratio = min(max(history[past, b, t] - log_need, -CLIP), CLIP)
+                row[past - 1] = ratio
+                total += ratio
+                highest, lowest = max(highest, ratio), min(lowest, ratio)
+            mean, squares = total / (WINDOW - 1), 0.0
+            for past in range(1, WINDOW):
+                ratio = min(max(history[past, b, t] - log_need, -CLIP), CLIP)
+                squares += (ratio - mean) * (ratio - mean)
+
+            counts[:] = 0.0
+            longest, busiest = 0.0, 0.0
+            for i in range(slots):
+                counts[state[n, t, i]] += 1.0
+                longest = max(longest, queue_peak[n, t, i])
+                busiest = max(busiest, arrived[n, t, i])
+            ceiling = np.ceil(need)
+            whole = max(ceiling, 1.0)
+            used = max(counts[RUNNING], 1.0)
+            utilisation = min(need / used, 3.0)
+            launching = min(counts[LAUNCHING] / whole, CLIP)
+            dropped_now = np.sqrt(drops[0, b, t])
+            shown[t, 0], shown[t, 1], shown[t, 2] = dropped_now, utilisation, launching
+
+            row[15] = log_need / CLIP
+            row[16] = ceiling - need
+            row[17] = 1.0 / whole
+            row[18] = slow[4, b, t] / CLIP
+            row[19] = highest
+            row[20] = lowest
+            row[21] = np.sqrt(squares / (WINDOW - 1))
+            row[22] = change
+            row[23] = slow[0, b, t]
+            row[24] = slow[1, b, t]
+            row[25] = slow[2, b, t]
+            row[26] = dropped_now
+            row[27] = np.sqrt(drops[1, b, t])
+            row[28] = np.sqrt(drops[2, b, t])
+            row[29] = np.sqrt(slow[3, b, t])
+            row[30] = longest / ring
+            row[31] = utilisation
+            row[32] = min(busiest / capacity, 3.0)
+            row[33] = min(max(np.log(used / whole), -CLIP), CLIP)
+            row[34] = launching
+            row[35] = min(counts[BLOCKED] / whole, CLIP)
+            row[36] = min(counts[DRAINING] / whole, CLIP)
+            row[37] = max((most - need) / most, -1.0)
+            row[38] = min(clipped[n, t] / whole, CLIP)
+            row[45:50] = fixed[3:, t]
+            row[50] = np.log10(preference[n]) / 3.0
+        for t in range(types):
+            for k in range(3):
+                up, down = 0.0, 0.0
+                for other in range(types):
+                    up += near[0, t, other] * shown[other, k]
+                    down += near[1, t, other] * shown[other, k]
+                rows[n, t, 39 + k] = up
+                rows[n, t, 42 + k] = down
+            for k in range(rows.shape[2]):
+                rows[n, t, k] = min(max(rows[n, t, k], -BOUND), BOUND)
+        age[b] += 1
 
 
 class ObservationEncoder:
@@ -117,21 +237,19 @@ class ObservationEncoder:
     def __init__(self, chain: ServiceChain, batch: tuple[int, ...] = ()) -> None:
         self.chain = chain
         self.batch = batch
-        # Features lead: numpy works through long rows much faster than through short columns.
         self.history = np.zeros((WINDOW, *batch, chain.types))
         self.slow = np.zeros((5, *batch, chain.types))
         self.drops = np.zeros((3, *batch, chain.types))
         self.age = np.zeros(batch, dtype=np.int64)
-        self._features_last = (*range(1, len(batch) + 2), 0)
-        up, down = _neighbours(chain)
-        self._from_up, self._from_down = up.T.copy(), down.T.copy()
+        self._near = np.array(_neighbours(chain))
         latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
-        constants = np.zeros((5, chain.types))
-        constants[0] = up.sum(axis=1) > 0
-        constants[1] = down.sum(axis=1) > 0
-        constants[2:4] = np.log1p(latencies / chain.interval_s)[:, None]
-        constants[4] = chain.mapping_kinds == EVEN
-        self._constants = constants.reshape(5, *(1 for _ in batch), chain.types)
+        self._fixed = np.zeros((8, chain.types))
+        self._fixed[0] = chain.capacity_pps
+        self._fixed[1] = chain.ring_slots
+        self._fixed[2] = chain.max_instances
+        self._fixed[3:5] = self._near.sum(axis=2) > 0
+        self._fixed[5:7] = np.log1p(latencies / chain.interval_s)[:, None]
+        self._fixed[7] = chain.mapping_kinds == EVEN
 
     def reset(self, which: npt.NDArray[np.bool_ | np.int64] | None = None) -> None:
         """Forget the past, of all chains or of those that `which` marks or lists."""
@@ -153,83 +271,29 @@ class ObservationEncoder:
         Returns:
             Features per NF type, [..., T, len(names)].
         """
-        chain = self.chain
-        demand = reading.demand_pps(chain)
-        need = demand / chain.capacity_pps
-        log_need = np.log(np.maximum(need, FLOOR))
-        lost = reading.type_dropped_pps / np.maximum(demand, chain.capacity_pps * FLOOR)
-        history, slow, drops = self._remember(log_need, lost, ... if rows is None else rows)
-
-        ceiling = np.ceil(need)
-        whole = np.maximum(ceiling, 1.0)
-        used = np.maximum(reading.running, 1)
-        dropped = np.sqrt(drops)
-        counts = np.array([reading.launching, reading.blocked, reading.draining, reading.clipped])
-        launching, parked, draining, clipped = np.minimum(counts / whole, CLIP)
-        utilisation = np.minimum(need / used, 3.0)
-        ratios = np.clip(history[1:] - history[0], -CLIP, CLIP)
-        spread = ratios - np.add.reduce(ratios) / len(ratios)
-        near = np.array([dropped[0], utilisation, launching])
-
-        columns = np.empty((len(self.names), *need.shape), dtype=np.float32)
-        columns[:15] = ratios
-        columns[15] = log_need / CLIP
-        columns[16] = ceiling - need
-        columns[17] = 1.0 / whole
-        columns[18] = slow[4] / CLIP
-        columns[19] = np.maximum(np.maximum.reduce(ratios), 0.0)
-        columns[20] = np.minimum(np.minimum.reduce(ratios), 0.0)
-        columns[21] = np.sqrt(np.add.reduce(spread * spread) / len(spread))
-        columns[22] = -ratios[0]
-        columns[23:26] = slow[:3]
-        columns[26:29] = dropped
-        columns[29] = np.sqrt(slow[3])
-        columns[30] = _highest(reading.queue_peak) / chain.ring_slots
-        columns[31] = utilisation
-        columns[32] = np.minimum(_highest(reading.arrived_pps) / chain.capacity_pps, 3.0)
-        columns[33] = np.clip(np.log(used / whole), -CLIP, CLIP)
-        columns[34] = launching
-        columns[35] = parked
-        columns[36] = draining
-        columns[37] = np.maximum((chain.max_instances - need) / chain.max_instances, -1.0)
-        columns[38] = clipped
-        columns[39:42] = near @ self._from_up
-        columns[42:45] = near @ self._from_down
-        columns[45:50] = self._constants
-        columns[PREFERENCE] = (np.log10(np.asarray(preference, dtype=np.float64)) / 3.0)[..., None]
-        np.maximum(columns, -BOUND, out=columns)
-        np.minimum(columns, BOUND, out=columns)
-        return np.ascontiguousarray(columns.transpose(self._features_last))
-
-    def _remember(
-        self, log_need: FloatArray, lost: FloatArray, rows: Any
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        history, slow, drops = self.history[:, rows], self.slow[:, rows], self.drops[:, rows]
-        age = self.age[rows]
-        fresh = age == 0
-        if fresh.any():
-            history[:, fresh] = log_need[fresh]
-            slow[:, fresh] = 0.0
-            drops[:, fresh] = 0.0
-        lost = np.minimum(lost, 1.0)
-        history[1:] = history[:-1]
-        history[0] = log_need
-        change = np.clip(log_need - history[1], -CLIP, CLIP)
-        size = np.abs(change)
-        slow[0] += SLOW * (size - slow[0])
-        slow[1] += SLOW * ((size > JUMP) - slow[1])
-        slow[2] = np.maximum(slow[2] * DECAY, change)
-        slow[3] += SLOW * (lost - slow[3])
-        step = np.maximum(SLOWEST, 1.0 / (age + 1.0))[..., None]
-        slow[4] += step * (log_need - slow[4])
-        drops[1:] = drops[:-1]
-        drops[0] = lost
-        if rows is not ...:
-            self.history[:, rows], self.slow[:, rows], self.drops[:, rows] = history, slow, drops
-            self.age[rows] = age + 1
-        else:
-            self.age += 1
-        return history, slow, drops
+        batch, types = self.batch if rows is None else rows.shape, self.chain.types
+        which = np.arange(self.age.size) if rows is None else rows
+        count = len(which)
+        found = np.empty((count, types, len(self.names)), dtype=np.float32)
+        of_types, of_slots, memory = (count, types), (count, types, -1), (-1, self.age.size, types)
+        compiled(observe)(
+            reading.demand_pps(self.chain).reshape(of_types),
+            reading.type_dropped_pps.reshape(of_types),
+            reading.state.reshape(of_slots),
+            reading.arrived_pps.reshape(of_slots),
+            reading.queue_peak.reshape(of_slots),
+            reading.clipped.reshape(of_types),
+            np.full(batch, preference, dtype=np.float64).reshape(count),
+            which,
+            self._fixed,
+            self._near,
+            self.history.reshape(memory),
+            self.slow.reshape(memory),
+            self.drops.reshape(memory),
+            self.age.reshape(-1),
+            found,
+        )
+        return found.reshape(*batch, types, len(self.names))
 
     def export_state(self) -> dict[str, npt.NDArray[Any]]:
         """What `encode` remembers, as arrays."""

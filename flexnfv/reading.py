@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -124,14 +124,8 @@ class Reading:
     @classmethod
     def zeros(cls, types: int, slots: int, batch: tuple[int, ...] = ()) -> Self:
         """A reading of zeros to be filled in place by a backend."""
-        return cls(
-            **{
-                item.name: np.zeros(
-                    batch + _shape(item.metadata["dims"], types, slots), item.metadata["dtype"]
-                )
-                for item in fields(cls)
-            }
-        )
+        layout = _layout(types, slots)
+        return cls(**{name: np.zeros(batch + shape, dtype) for name, shape, dtype in layout})
 
     @classmethod
     def describe(cls) -> dict[str, dict[str, str]]:
@@ -265,8 +259,14 @@ class Reading:
         )
 
 
-def _shape(dims: str, types: int, slots: int) -> tuple[int, ...]:
-    return {"": (), "T": (types,), "TI": (types, slots)}[dims]
+@cache
+def _layout(types: int, slots: int) -> tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]:
+    """Name, shape and dtype of every field of a single reading."""
+    shapes = {"": (), "T": (types,), "TI": (types, slots)}
+    return tuple(
+        (item.name, shapes[item.metadata["dims"]], item.metadata["dtype"])
+        for item in fields(Reading)
+    )
 
 
 def same_layout(one: Reading, other: Reading) -> bool:

@@ -112,9 +112,14 @@ class Snapshot:
         self._bytes = content
 
     @cached_property
+    def page(self) -> Records:
+        """The page as an array of one record, [1]."""
+        return self._bytes.view(PAGE_DTYPE)
+
+    @cached_property
     def header(self) -> Any:
         """The page as one record; `header["offered"]`."""
-        return self._bytes.view(PAGE_DTYPE)[0]
+        return self.page[0]
 
     @cached_property
     def time_ns(self) -> int:

@@ -4,22 +4,30 @@ Pure functions of what was read. Rates and times are turned into the chain's own
 runs at a scale serves `scale` times the packets, so counts are divided by it. Queues are packets in
 rings of the chain's own size and stay as they are; the model's are given in the same packets (see
 `flexnfv.chain.ServiceChain.ring_packets`).
+
+A deployment's decision waits for this: the loops are compiled, and look at the page as it lies in
+memory.
 """
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.hw_backend.abi import Snapshot
+from flexnfv.compiled import compiled
+from flexnfv.hw_backend.abi import Records, Snapshot
 from flexnfv.mapping import load_if_blocked
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, STOPPED
 
 FloatArray = npt.NDArray[np.float64]
+
+_Figures: Any = namedtuple("_Figures", tuple(Reading.describe()))  # type: ignore[misc]
+"""The arrays of a reading as compiled code takes them."""
 
 
 class Watch:
@@ -44,15 +52,16 @@ class Watch:
 
     def add(self, snapshot: Snapshot) -> None:
         """Take in a later snapshot; one that was taken in before changes nothing."""
-        span_s = (snapshot.time_ns - self._last.time_ns) * 1e-9
-        if span_s <= 0:
+        if snapshot.time_ns <= self._last.time_ns:
             return
-        was, now = self._last.instances, snapshot.instances
-        np.maximum(self.queue_peak, now["queue_peak"], out=self.queue_peak)
-        # The mean of two ends, in integers too large for the page's 32 bits.
-        self.queue_s += span_s * 0.5 * (was["queue"].astype(np.float64) + now["queue"])
-        self.held_s += span_s * (was["state"] != STOPPED)
-        self.parked_s += span_s * ((was["state"] == BLOCKED) & (now["state"] == BLOCKED))
+        compiled(add_span)(
+            self._last.page,
+            snapshot.page,
+            self.queue_peak,
+            self.queue_s,
+            self.held_s,
+            self.parked_s,
+        )
         self._last = snapshot
 
 
@@ -74,103 +83,139 @@ def reading_between(
         watch: what was seen in between, `after` included.
     """
     reading = Reading.zeros(chain.types, chain.slots)
-    seconds = (after.time_ns - before.time_ns) * 1e-9
-    per_s = 1.0 / (seconds * scale)
+    power = chain.measured.power
     reading.time_s[...] = (after.time_ns - start_ns) * 1e-9
-    reading.interval_s[...] = seconds
-    _totals(reading, before, after, per_s)
-    _of_types(reading, before, after, per_s)
-    _of_instances(reading, chain, scale, before, after, watch, per_s)
-    for t in range(chain.types):
-        load_if_blocked(
-            int(after.types["mapping"][t]),
-            reading.state[t],
-            reading.load[t],
-            reading.load_if_blocked[t],
-        )
-    _estimates(reading, chain, scale, watch, after, seconds)
+    compiled(fill)(
+        before.page,
+        after.page,
+        scale,
+        chain.processing_ns,
+        chain.through,
+        chain.cores_per_instance,
+        (power.busy_w, power.idle_poll_w, power.parked_w),
+        watch.queue_peak,
+        watch.queue_s,
+        watch.held_s,
+        watch.parked_s,
+        _Figures(**dict(reading.items())),
+    )
     return reading
 
 
-def _difference(before: Any, after: Any, name: str) -> FloatArray:
-    """How much a counter has grown, as float64."""
-    return np.asarray(np.asarray(after[name]) - np.asarray(before[name])).astype(np.float64)
-
-
-def _totals(reading: Reading, before: Snapshot, after: Snapshot, per_s: float) -> None:
-    """Packets that a device lost before the manager saw them were offered, and lost, as well."""
-    missed = _difference(before.ports, after.ports, "missed").sum()
-    dropped = _difference(before.header, after.header, "dropped").sum()
-    reading.offered_pps[...] = (
-        _difference(before.header, after.header, "offered") + missed
-    ) * per_s
-    reading.delivered_pps[...] = _difference(before.header, after.header, "delivered") * per_s
-    reading.dropped_pps[...] = (dropped + missed) * per_s
-    reading.shed_pps[...] = _difference(before.chains, after.chains, "shed").sum() * per_s
-
-
-def _of_types(reading: Reading, before: Snapshot, after: Snapshot, per_s: float) -> None:
-    was, now = before.types, after.types
-    reading.unmapped_pps[:] = _difference(was, now, "unmapped") * per_s
-    reading.unsettled[:] = (now["joined_ns"] >= before.time_ns) & (now["joined_ns"] > 0)
-    for name in ("launches", "reruns", "blocks", "stops", "deaths", "clipped", "flows_moved"):
-        getattr(reading, name)[:] = _difference(was, now, name)
-
-
-def _of_instances(
-    reading: Reading,
-    chain: ServiceChain,
-    scale: float,
-    before: Snapshot,
-    after: Snapshot,
-    watch: Watch,
-    per_s: float,
+def add_span(
+    was: Records,
+    now: Records,
+    queue_peak: FloatArray,
+    queue_s: FloatArray,
+    held_s: FloatArray,
+    parked_s: FloatArray,
 ) -> None:
-    was, now = before.instances, after.instances
-    at = now["type"], now["slot"]
-    reading.state[at] = now["state"]
-    reading.start_kind[at] = np.where(now["state"] == STOPPED, 0, now["start_kind"])
-    reading.arrived_pps[at] = _difference(was, now, "arrived") * per_s
-    reading.served_pps[at] = _difference(was, now, "served") * per_s
-    # What an instance that died had in its hands never got beyond it.
-    lost = _difference(was, now, "ring_dropped") + _difference(was, now, "lost")
-    reading.ring_dropped_pps[at] = lost * per_s
-    reading.queue[at] = now["queue"]
-    reading.queue_peak[at] = watch.queue_peak
-    since_s = (after.time_ns - now["state_since_ns"].astype(np.int64)) * 1e-9
-    reading.parked_s[at] = np.where(now["state"] == BLOCKED, np.maximum(since_s, 0.0), 0.0)
-    # A paced instance declares nominal / scale; one that has not served yet has measured nothing.
-    cost = np.where(now["declared"] != 0, now["processing_ns"] * scale, now["processing_ns"])
-    reading.processing_ns[:] = chain.processing_ns[:, None]
-    reading.processing_ns[at] = np.where(cost > 0, cost, chain.processing_ns[now["type"]])
+    """Add what lies between two pages, [1] each, to what a watch has seen of every instance."""
+    before, after = was[0], now[0]
+    span_s = (after.time_ns - before.time_ns) * 1e-9
+    for i in range(len(queue_peak)):
+        one, other = before.instance[i], after.instance[i]
+        queue_peak[i] = max(queue_peak[i], float(other.queue_peak))
+        queue_s[i] += span_s * 0.5 * (float(one.queue) + float(other.queue))
+        if one.state != STOPPED:
+            held_s[i] += span_s
+        if one.state == BLOCKED and other.state == BLOCKED:
+            parked_s[i] += span_s
 
 
-def _estimates(
-    reading: Reading,
-    chain: ServiceChain,
+def fill(
+    was: Records,
+    now: Records,
     scale: float,
-    watch: Watch,
-    after: Snapshot,
-    seconds: float,
+    processing_ns: FloatArray,
+    through: FloatArray,
+    cores: npt.NDArray[np.int64],
+    watts: tuple[float, float, float],
+    queue_peak: FloatArray,
+    queue_s: FloatArray,
+    held_s: FloatArray,
+    parked_s: FloatArray,
+    reading: Any,
 ) -> None:
-    """Latency by Little's law and energy by core states, as the model estimates them."""
+    """Fill a reading's arrays, but for its time, from the pages at the interval's ends, [1] each.
 
-    def per_type(values: FloatArray) -> FloatArray:
-        return np.bincount(after.instances["type"], values, chain.types).astype(np.float64)
+    Latency comes of Little's law and energy of the states of cores, as the model estimates them.
 
-    served_pps = reading.served_pps.sum(axis=1)
-    work_s = (reading.served_pps * reading.processing_ns).sum(axis=1) * 1e-9
-    used = served_pps > 0
-    waiting = per_type(watch.queue_s) / (seconds * scale)
-    delay_s = (waiting + work_s)[used] / served_pps[used]
-    reading.latency_s[...] = (chain.through[used] * delay_s).sum()
+    Args:
+        was, now: the pages.
+        scale: packet rates relative to the chain's own.
+        processing_ns, through, cores: the chain's, [T].
+        watts: of a core that is busy, polls idly, is parked.
+        queue_peak, queue_s, held_s, parked_s: of a `Watch`.
+        reading: `_Figures`, zeros; filled.
+    """
+    before, after = was[0], now[0]
+    seconds = (after.time_ns - before.time_ns) * 1e-9
+    per_s = 1.0 / (seconds * scale)
 
-    power = chain.measured.power
-    held_s, parked_s = per_type(watch.held_s), per_type(watch.parked_s)
-    busy_s = np.minimum(work_s * seconds, held_s - parked_s)
-    joules = (
-        busy_s * power.busy_w
-        + (held_s - parked_s - busy_s) * power.idle_poll_w
-        + parked_s * power.parked_w
-    )
-    reading.energy_j[...] = (joules * chain.cores_per_instance).sum()
+    # What a device lost before the manager saw it was offered, and lost, as well.
+    missed, dropped, shed = 0.0, 0.0, 0.0
+    for port in range(after.ports):
+        missed += float(after.port[port].missed - before.port[port].missed)
+    for cause in range(len(after.dropped)):
+        dropped += float(after.dropped[cause] - before.dropped[cause])
+    for path in range(after.chains):
+        shed += float(after.chain[path].shed - before.chain[path].shed)
+    reading.interval_s[()] = seconds
+    reading.offered_pps[()] = (float(after.offered - before.offered) + missed) * per_s
+    reading.delivered_pps[()] = float(after.delivered - before.delivered) * per_s
+    reading.dropped_pps[()] = (dropped + missed) * per_s
+    reading.shed_pps[()] = shed * per_s
+
+    latency_s, energy_j = 0.0, 0.0
+    for t in range(len(processing_ns)):
+        one, other = before.type[t], after.type[t]
+        reading.unmapped_pps[t] = float(other.unmapped - one.unmapped) * per_s
+        reading.unsettled[t] = other.joined_ns > 0 and other.joined_ns >= before.time_ns
+        reading.launches[t] = other.launches - one.launches
+        reading.reruns[t] = other.reruns - one.reruns
+        reading.blocks[t] = other.blocks - one.blocks
+        reading.stops[t] = other.stops - one.stops
+        reading.deaths[t] = other.deaths - one.deaths
+        reading.clipped[t] = other.clipped - one.clipped
+        reading.flows_moved[t] = other.flows_moved - one.flows_moved
+        reading.processing_ns[t] = processing_ns[t]
+        served_pps, work_s, waiting, held, parked = 0.0, 0.0, 0.0, 0.0, 0.0
+        for slot in range(other.max_instances):
+            i = other.first + slot
+            old, new = before.instance[i], after.instance[i]
+            reading.state[t, slot] = new.state
+            reading.start_kind[t, slot] = 0 if new.state == STOPPED else new.start_kind
+            served = float(new.served - old.served) * per_s
+            lost = (new.ring_dropped - old.ring_dropped) + (new.lost - old.lost)
+            reading.arrived_pps[t, slot] = float(new.arrived - old.arrived) * per_s
+            reading.served_pps[t, slot] = served
+            # What an instance that died had in its hands never got beyond it.
+            reading.ring_dropped_pps[t, slot] = float(lost) * per_s
+            reading.queue[t, slot] = new.queue
+            reading.queue_peak[t, slot] = queue_peak[i]
+            if new.state == BLOCKED and after.time_ns > new.state_since_ns:
+                reading.parked_s[t, slot] = (after.time_ns - new.state_since_ns) * 1e-9
+            # A paced instance declares nominal / scale; one that has not served yet has measured
+            # nothing.
+            cost = new.processing_ns * scale if new.declared != 0 else new.processing_ns
+            if cost > 0:
+                reading.processing_ns[t, slot] = cost
+            served_pps += served
+            work_s += served * reading.processing_ns[t, slot] * 1e-9
+            waiting += queue_s[i] * per_s
+            held += held_s[i]
+            parked += parked_s[i]
+        load_if_blocked(
+            other.mapping,
+            reading.state[t],
+            reading.arrived_pps[t] * reading.processing_ns[t] * 1e-9,
+            reading.load_if_blocked[t],
+        )
+        if served_pps > 0:
+            latency_s += through[t] * (waiting + work_s) / served_pps
+        busy = min(work_s * seconds, held - parked)
+        joules = busy * watts[0] + (held - parked - busy) * watts[1] + parked * watts[2]
+        energy_j += joules * cores[t]
+    reading.latency_s[()] = latency_s
+    reading.energy_j[()] = energy_j

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from flexnfv.traces import Trace
 from flexnfv.traces.pcap import plain
 from flexnfv.traces.trace import Capture
 
-CARRIED_PPS = 800_000.0
+CARRIED_PPS = 1_000_000.0
 """Packets/s that paced instances carry end to end without loss on two cores, measured."""
 SCALE = 1 / 20
 """Packet rates on the dataplane relative to the chain's own, if nothing else is said."""
@@ -41,6 +41,9 @@ SHORTEST_INTERVAL_S = 0.05
 MOST_WANTED = 1_000_000
 """Highest target that the manager takes; the limits of any chain are far below."""
 
+_REHEARSAL_NS = 3_000_000
+_QUIET_NS = 400_000
+"""From the end of the last rehearsal, at the latest, to the edge."""
 _SETTLE_S = 20.0
 _POLL_S = 0.002
 _POST_MORTEM_S = 1.0
@@ -82,6 +85,7 @@ class LiveBackend:
     Attributes:
         late: intervals of this episode whose edge had passed before their step came.
         lag_s: how late each reading of this episode was taken, seconds after its edge.
+        rehearsal: see `flexnfv.backend.Rehearsing`.
 
     Raises:
         InputError: an argument is out of range or contradicts another.
@@ -119,6 +123,7 @@ class LiveBackend:
         self.chain = chain
         self.late = 0
         self.lag_s: list[float] = []
+        self.rehearsal: Callable[[Reading], object] | None = None
         self._off_rate = 0
         self._attach = None if attach is None else Path(attach)
         self._ports = (ports,) if isinstance(ports, str) else tuple(ports)
@@ -283,22 +288,34 @@ class LiveBackend:
         assert self._before is not None
         watch = Watch(self._before)
         edge_ns = self._edge_ns(self._done + 1)
-        nap_ns = round(self._options.status_s * 0.5e9)
-        while (left_ns := edge_ns - time.monotonic_ns()) > 0:
-            time.sleep(min(left_ns, nap_ns) * 1e-9)
-            if left_ns > nap_ns:
-                watch.add(self._client.read())
+        self._watch_until(edge_ns - (_REHEARSAL_NS if self.rehearsal else 0), watch)
+        if self.rehearsal:
+            while edge_ns - time.monotonic_ns() > _QUIET_NS:
+                self.rehearsal(self._reading(self._client.snapshot(), watch))
+            while time.monotonic_ns() < edge_ns:
+                pass  # a sleep would cost the warmth
         after = self._client.snapshot()
-        watch.add(after)
         if self._generator is not None:
             self._generator.check()
         self._done += 1
         self.lag_s.append((after.time_ns - edge_ns) * 1e-9)
-        reading = reading_between(
-            self.chain, self._scale, self._start_ns, self._before, after, watch
-        )
+        reading = self._reading(after, watch)
         self._before = after
         return reading
+
+    def _watch_until(self, end_ns: int, watch: Watch) -> None:
+        """Sleep, but for a look at the page every few milliseconds."""
+        assert self._client is not None
+        nap_ns = round(self._options.status_s * 0.5e9)
+        while (left_ns := end_ns - time.monotonic_ns()) > 0:
+            time.sleep(min(left_ns, nap_ns) * 1e-9)
+            if left_ns > nap_ns:
+                watch.add(self._client.read())
+
+    def _reading(self, after: Snapshot, watch: Watch) -> Reading:
+        assert self._before is not None
+        watch.add(after)
+        return reading_between(self.chain, self._scale, self._start_ns, self._before, after, watch)
 
     # --- what runs --------------------------------------------------------------------------
 

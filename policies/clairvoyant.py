@@ -12,7 +12,7 @@ from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
 from flexnfv.mapping import bucket_weights, empty_table, modulus_weights, shares, update_table
-from flexnfv.model.compiled import compiled
+from flexnfv.compiled import compiled
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
 from flexnfv.scaling import plan

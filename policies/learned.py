@@ -91,10 +91,11 @@ class Learned(BasePolicy):
         Raises:
             ValueError: not a state of this policy on this chain.
         """
-        self._encoder = None
         if not state:
+            self._encoder = None
             return
         if set(state) != set(ObservationEncoder.state_names):
             raise ValueError(f"Learned keeps {', '.join(ObservationEncoder.state_names)}")
-        self._encoder = ObservationEncoder(self.chain, state["age"].shape)
+        if self._encoder is None or self._encoder.batch != state["age"].shape:
+            self._encoder = ObservationEncoder(self.chain, state["age"].shape)
         self._encoder.restore_state(state)

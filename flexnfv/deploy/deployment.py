@@ -15,7 +15,7 @@ from time import monotonic, time
 from typing import Any
 
 from flexnfv import __version__
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, Rehearsing
 from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import one_line
@@ -91,6 +91,9 @@ class Deployment:
             raise
         self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
         self._stack.callback(self._guard.close)
+        if isinstance(backend, Rehearsing):
+            backend.rehearsal = self.policy.rehearse
+            self._stack.callback(setattr, backend, "rehearsal", None)
 
     def _open(self, spec: str, *, shadow: bool = False) -> Host:
         host = open_host(spec, self.chain, self.seed, patient=self.patient, shadow=shadow)

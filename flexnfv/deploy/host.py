@@ -56,6 +56,10 @@ class Host(Protocol):
     name: str
     restarts: int
 
+    def rehearse(self, reading: Reading) -> None:
+        """Go through a decision that is not to come of it."""
+        ...
+
     def ask(self, reading: Reading) -> None:
         """Put a reading to the policy; does not wait."""
         ...
@@ -91,6 +95,12 @@ class InProcess:
         self._policy.decide(Reading.zeros(chain.types, chain.slots))
         self._policy.reset(chain, seed)
         self._reading: Reading | None = None
+
+    def rehearse(self, reading: Reading) -> None:
+        """Decide, and forget it."""
+        state = self._policy.export_state()
+        ask(self._policy.decide, reading, self._chain)
+        self._policy.restore_state(state)
 
     def ask(self, reading: Reading) -> None:
         """Keep the reading."""
@@ -182,6 +192,9 @@ class OwnProcess:
     def pid(self) -> int | None:
         """Of the policy's process; None while there is none."""
         return None if self._process is None else self._process.pid
+
+    def rehearse(self, reading: Reading) -> None:
+        """Nothing: the policy may do anything with a reading, and would do it twice."""
 
     def ask(self, reading: Reading) -> None:
         """Put a reading to the policy, unless it still owes an answer or is not there."""

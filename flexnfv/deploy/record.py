@@ -67,6 +67,15 @@ class Row:
     wanted_pps: float = nan
 
 
+def load_writer() -> None:
+    """Load what `write_part` needs, so that the first part takes no longer than others."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"row": pa.array(np.zeros(1))})
+    parquet.write_table(table, pa.BufferOutputStream(), compression=_COMPRESSION)
+
+
 def write_part(
     rows: Sequence[Row],
     folder: Path,

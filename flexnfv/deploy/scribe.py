@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from flexnfv.chain import ServiceChain
 from flexnfv.deploy.punctual import punctual
-from flexnfv.deploy.record import FOLDER, Row, join_parts, write_part
+from flexnfv.deploy.record import FOLDER, Row, join_parts, load_writer, write_part
 from flexnfv.deploy.status import Tally, write_status
 
 log = logging.getLogger("flexnfv.deploy")
@@ -23,8 +23,8 @@ Show = Callable[[dict[str, Any]], None]
 
 _SAVE_S: Final = 5.0
 """What a kill costs at most, seconds of records."""
-_PART_S: Final = 60.0
-"""A part begun so long ago is full."""
+_PART_S: Final = 15.0
+"""A part begun so long ago is full: a longer one takes more than an interval to write again."""
 _MOST_ROWS: Final = 1000
 """Rows of a part, where the chain's time runs faster than the clock."""
 _STATUS_S: Final = 0.05
@@ -74,6 +74,7 @@ class Scribe:
         self._status_due = 0.0
         self._troubled = False
         self.lost_rows = 0
+        load_writer()
         (directory / FOLDER).mkdir()
         self._tell("running")
         self._thread = threading.Thread(target=self._run, name="flexnfv scribe", daemon=True)
@@ -102,8 +103,11 @@ class Scribe:
 
     def _take_rows(self) -> None:
         while True:
+            # Saving comes behind a row, when the loop has decided; by the clock, it would come
+            # while the loop decides. Only where rows stay away the clock must do.
+            overdue = self._save_due + 2 * self._chain.interval_s
             try:
-                row = self._queue.get(timeout=max(self._save_due - monotonic(), 0.01))
+                row = self._queue.get(timeout=max(overdue - monotonic(), 0.01))
             except Empty:
                 self._save()
                 continue

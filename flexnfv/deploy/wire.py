@@ -75,13 +75,12 @@ def reading_body(reading: Reading) -> bytes:
 
 
 def body_reading(body: bytes, types: int, slots: int) -> Reading:
-    """The reading of `reading_body`, with writable arrays of its own."""
-    buffer = bytearray(body)
+    """The reading of `reading_body`, with arrays of its own, as those that a backend makes."""
     place = 0
     arrays = {}
     for name, like in Reading.zeros(types, slots).items():
-        flat = np.frombuffer(buffer, like.dtype, like.size, place)
-        arrays[name] = flat.reshape(like.shape)
+        flat = np.frombuffer(body, like.dtype, like.size, place)
+        arrays[name] = flat.reshape(like.shape).copy()
         place += like.nbytes
     return Reading(**arrays)
 

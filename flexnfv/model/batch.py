@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled
 from flexnfv.flows import splitmix64
 from flexnfv.mapping import BUCKETS, NO_INSTANCE
-from flexnfv.model.compiled import compiled_advance
 from flexnfv.model.constants import constants_of
 from flexnfv.model.kernel import Figures, State, advance
 from flexnfv.reading import Reading
@@ -96,7 +96,7 @@ class BatchModel:
         self._scale = chain.measured.scale
         self._queues = {} if self._scale == 1 else {n: self._arrays[n].copy() for n in _QUEUES}
         self._figures = self._make_figures()
-        self._advance = advance if plain else compiled_advance()
+        self._advance = advance if plain else compiled(advance)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_advance": None, "_figures": None}
@@ -104,7 +104,7 @@ class BatchModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._figures = self._make_figures()
-        self._advance = advance if self.plain else compiled_advance()
+        self._advance = advance if self.plain else compiled(advance)
 
     def _make_figures(self) -> Figures:
         """The kernel's view of the buffers; queues in the chain's own packets are its own."""

@@ -1,6 +1,6 @@
 """The model's physics: one monitor interval of every environment of a batch.
 
-`advance` is plain Python over numpy arrays. `flexnfv.model.compiled` compiles it, together with
+`advance` is plain Python over numpy arrays. `flexnfv.compiled` compiles it, together with
 the core's own `scaling` and `mapping` functions that it calls, and both ways give the same bits:
 there is nothing here but + - * /, comparisons and 64-bit integers.
 

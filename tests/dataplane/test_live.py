@@ -24,6 +24,7 @@ from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.hw_backend.pktgen import Period
 from flexnfv.hw_backend.processes import alive
 from flexnfv.hw_backend.testbed import Testbed
+from flexnfv.reading import Reading
 from flexnfv.traces import Trace, load_trace
 from tests.dataplane.pcap_files import write_pcap
 
@@ -96,6 +97,21 @@ def test_a_late_step_is_counted_and_its_reading_misses_no_packet(make: Make) -> 
     offered = sum(float(r.offered_pps * r.interval_s) for r in readings)
     assert offered == pytest.approx(1.5e6 * 6, rel=0.1)
     assert float(readings[-1].time_s) == pytest.approx(6, abs=0.2)
+
+
+def test_what_is_rehearsed_are_readings_of_the_last_milliseconds(make: Make) -> None:
+    backend = make()
+    rehearsed: list[Reading] = []
+    backend.rehearsal = lambda reading: rehearsed.append(reading.copy())
+    backend.reset(steady())
+    before_s = []
+    for _ in range(20):
+        rehearsed.clear()
+        reading = backend.step(ONE)
+        before_s += [float(reading.time_s - other.time_s) for other in rehearsed]
+    assert before_s
+    assert min(before_s) > 0
+    assert np.median(before_s) < INTERVAL_S / 10
 
 
 def test_a_trace_that_ended_while_nobody_stepped_has_one_last_reading(make: Make) -> None:

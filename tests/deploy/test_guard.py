@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -35,6 +36,23 @@ class Watched(ModelBackend):
         check_targets(targets, (self.chain.types,))
         self.steps += 1
         return super().step(targets)
+
+
+class Rehearsed(ModelBackend):
+    """The model, rehearsing decisions on other traffic before every reading that counts."""
+
+    rehearsal: Callable[[Reading], object] | None = None
+    rehearsals = 0
+
+    def step(self, targets):
+        reading = super().step(targets)
+        for factor in (0.0, 0.3, 5.0):
+            other = reading.copy()
+            other.arrived_pps[...] *= factor
+            assert self.rehearsal is not None
+            self.rehearsal(other)
+            self.rehearsals += 1
+        return reading
 
 
 def test_a_thousand_faults_leave_no_interval_without_valid_targets(
@@ -136,6 +154,22 @@ def test_a_bundle_decides_within_the_process_and_a_late_one_is_replaced(
     for row in rows[1:]:
         assert row.decision.answer.fault is Fault.LATE
         np.testing.assert_array_equal(row.targets, row.decision.law)
+
+
+def test_a_rehearsed_decision_leaves_nothing_behind(
+    chain: ServiceChain, waves: Trace, tmp_path: Path
+) -> None:
+    spec = str(write_random_bundle(tmp_path / "some.onnx", chain))
+    backends = ModelBackend(chain), Rehearsed(chain)
+    plain, rehearsed = ([], [])
+    for backend, targets in zip(backends, (plain, rehearsed), strict=True):
+        with Deployment(spec, backend, trace=waves, deadline_s=1.0) as deployment:
+            for row, _ in zip(deployment.rows(), range(60), strict=False):
+                targets.append(row.targets.tolist())
+    assert rehearsed == plain
+    assert len({str(targets) for targets in plain}) > 1
+    assert backends[1].rehearsals > 100
+    assert backends[1].rehearsal is None
 
 
 def test_targets_far_above_the_limits_are_garbage_and_those_a_load_may_want_are_not(

@@ -554,11 +554,14 @@ static int await_first_instances(struct fx_error *error)
 
 static int start_control(struct fx_error *error)
 {
-    /* It sleeps most of its time, and a command should not wait for a polling worker. */
-    struct sched_param normal = {0};
-    sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
-    if (setpriority(PRIO_PROCESS, 0, -20) != 0)
-        fx_log("no higher priority for the control thread: commands may take longer");
+    /* It sleeps most of its time: a command waits neither for a polling worker nor for whoever
+     * sent it and computes on, in real time, too. What it starts is ordinary. */
+    struct sched_param first = {.sched_priority = 2}, normal = {0};
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first) != 0) {
+        sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
+        if (setpriority(PRIO_PROCESS, 0, -20) != 0)
+            fx_log("no higher priority for the control thread: commands may take longer");
+    }
     if (watch_signals() != 0 || timer(mgr->config.status_ns, FX_EVENT_STATUS) != 0 ||
         timer(mgr->config.interval_ns, FX_EVENT_INTERVAL) != 0 ||
         fx_watch(epoll_fd, mgr->event_fd, FX_EVENT_NF, 0) != 0 ||

@@ -1,7 +1,7 @@
-"""Compiles the kernel, and the core functions that it calls, with numba.
+"""Compiles plain functions on numpy arrays, and the core functions that they call, with numba.
 
-The core stays free of numba: a compiled function is a copy of the plain one whose global names of
-FlexNFV functions are replaced by their compiled copies.
+What is compiled stays free of numba: a compiled function is a copy of the plain one whose global
+names of FlexNFV functions are replaced by their compiled copies.
 """
 
 from __future__ import annotations
@@ -12,24 +12,19 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
-from flexnfv.model import kernel
-
-Advance = Callable[[kernel.Constants, kernel.State, kernel.Figures, Any, Any, bool], None]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @cache
-def compiled_advance() -> Advance:
-    """`kernel.advance` as machine code, from numba's on-disk cache where that is up to date."""
-    advance: Advance = compiled(kernel.advance)
-    return advance
+def compiled(function: F) -> F:
+    """A plain function on numpy arrays, and what it calls of FlexNFV's, as machine code.
 
-
-@cache
-def compiled(function: Callable[..., Any]) -> Any:
-    """A plain function on numpy arrays, and what it calls of FlexNFV's, as machine code."""
-    return _compiled(function, {})
+    It comes from numba's cache on disk where that is up to date.
+    """
+    machine_code: F = _compiled(function, {})
+    return machine_code
 
 
 def _compiled(function: Any, done: dict[Any, Any]) -> Any:
