@@ -103,8 +103,8 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Rehearsing(Protocol):
-    """A backend on a clock that makes a decision quick by rehearsing it.
+class Clocked(Protocol):
+    """A backend on a clock: `step` in two halves, so that a decision waits for nothing else.
 
     Attributes:
         rehearsal: given readings of the interval so far, one after the other in the last
@@ -113,6 +113,14 @@ class Rehearsing(Protocol):
     """
 
     rehearsal: Callable[[Reading], object] | None
+
+    def send(self, targets: npt.NDArray[np.int64]) -> None:
+        """The first half: send targets ([T]). The last reading's arrays stay as they are."""
+        ...
+
+    def wait(self) -> Reading:
+        """The second half: let the monitor interval pass, and read."""
+        ...
 
 
 def parse_scale(value: str | float, *, where: str = "scale") -> float:

@@ -85,7 +85,7 @@ class LiveBackend:
     Attributes:
         late: intervals of this episode whose edge had passed before their step came.
         lag_s: how late each reading of this episode was taken, seconds after its edge.
-        rehearsal: see `flexnfv.backend.Rehearsing`.
+        rehearsal: see `flexnfv.backend.Clocked`.
 
     Raises:
         InputError: an argument is out of range or contradicts another.
@@ -202,12 +202,16 @@ class LiveBackend:
             InputError: targets of a wrong shape or kind, or no traffic left.
             BackendError: manager or generator died.
         """
+        self.send(targets)
+        return self.wait()
+
+    def send(self, targets: npt.NDArray[np.int64]) -> None:
+        """The first half of `step`; raises what that does."""
         try:
             wanted = check_targets(targets, (self.chain.types,))
         except ValueError as error:
             raise InputError(str(error), where="step") from error
-        if self._client is None or self._before is None:
-            raise BackendError("no episode is under way: call reset() first")
+        client = self._in_episode()
         if self._intervals is not None and self._done >= self._intervals:
             raise InputError("no traffic left", where="step", fix="call reset() first")
         with self._watched():
@@ -217,8 +221,18 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            self._client.targets(np.minimum(wanted, MOST_WANTED).tolist())
+            client.targets(np.minimum(wanted, MOST_WANTED).tolist())
+
+    def wait(self) -> Reading:
+        """The second half of `step`; raises what that does."""
+        self._in_episode()
+        with self._watched():
             return self._read()
+
+    def _in_episode(self) -> Client:
+        if self._client is None or self._before is None:
+            raise BackendError("no episode is under way: call reset() first")
+        return self._client
 
     @property
     def remaining(self) -> int | None:

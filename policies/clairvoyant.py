@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
 from flexnfv.mapping import bucket_weights, empty_table, modulus_weights, shares, update_table
-from flexnfv.compiled import compiled
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
 from flexnfv.scaling import plan

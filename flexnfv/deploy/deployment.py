@@ -8,18 +8,20 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
+from math import nan
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
 from flexnfv import __version__
-from flexnfv.backend import Backend, Rehearsing
+from flexnfv.backend import Backend, Clocked
 from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
-from flexnfv.deploy.answer import one_line
-from flexnfv.deploy.guard import Guard
+from flexnfv.deploy.answer import Answer, one_line
+from flexnfv.deploy.guard import Decision, Guard, IntArray
 from flexnfv.deploy.host import Host, open_host
 from flexnfv.deploy.punctual import punctual
 from flexnfv.deploy.record import Row
@@ -91,9 +93,13 @@ class Deployment:
             raise
         self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
         self._stack.callback(self._guard.close)
-        if isinstance(backend, Rehearsing):
+        self._halves: Clocked | _Stepped
+        if isinstance(backend, Clocked):
+            self._halves = backend
             backend.rehearsal = self.policy.rehearse
             self._stack.callback(setattr, backend, "rehearsal", None)
+        else:
+            self._halves = _Stepped(backend)
 
     def _open(self, spec: str, *, shadow: bool = False) -> Host:
         host = open_host(spec, self.chain, self.seed, patient=self.patient, shadow=shadow)
@@ -119,37 +125,41 @@ class Deployment:
         """
         reading = self.backend.reset(self._trace, self.seed)
         begun = read = monotonic()
-        row = Row(
-            0,
-            time(),
-            reading.copy(),
-            self.chain.initial_instances,
-            wanted_pps=float(wanted_pps(self._trace, reading)),
-        )
-        while not self._stop.is_set() and self.backend.remaining != 0:
-            decision = self._guard.decide(row.reading, read + self.deadline_s)
-            asked_shadows = self._guard.later(self._ask_shadows, row.reading)
-            yield row
-            if self._stop.is_set():
+        clock_s, until = time(), read
+        number, targets = 0, self.chain.initial_instances
+        decision: Decision | None = None
+        send_s = nan
+        asked_shadows: Future[None] | None = None
+        while True:
+            decided = None
+            if not self._stop.is_set() and self.backend.remaining != 0:
+                decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
+            asked, sent = read, monotonic()
+            answers: tuple[Answer, ...] = ()
+            if asked_shadows is not None:
+                asked_shadows.result()
+                answers = tuple(shadow.answer(until) for shadow in self.shadows)
+            kept = reading.copy() if decided is None else decided.reading
+            asked_shadows = self._guard.later(self._ask_shadows, kept)
+            yield Row(
+                number,
+                clock_s,
+                kept,
+                targets,
+                decision,
+                send_s,
+                answers,
+                float(wanted_pps(self._trace, kept)),
+            )
+            if decided is None or self._stop.is_set():
                 return
-            sent = monotonic()
-            reading = self.backend.step(decision.targets)
-            self._await(begun + (row.number + 1) * self.chain.interval_s)
-            asked, read = read, monotonic()
+            reading = self._halves.wait()
+            number += 1
+            self._await(begun + number * self.chain.interval_s)
+            read, clock_s = monotonic(), time()
             # Where time goes on meanwhile, the shadows had the whole interval.
             until = asked + self.deadline_s if self.patient else read
-            asked_shadows.result()
-            row = Row(
-                row.number + 1,
-                time(),
-                reading.copy(),
-                decision.targets,
-                decision,
-                sent - asked,
-                tuple(shadow.answer(until) for shadow in self.shadows),
-                float(wanted_pps(self._trace, reading)),
-            )
-        yield row
+            targets, decision, send_s = decided.targets, decided, sent - asked
 
     def _ask_shadows(self, reading: Reading) -> None:
         for shadow in self.shadows:
@@ -158,6 +168,23 @@ class Deployment:
     def _await(self, due: float) -> None:
         if self._realtime:
             self._stop.wait(max(due - monotonic(), 0.0))
+
+
+class _Stepped:
+    """`step` in two halves, of a backend that knows the whole only."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._targets: IntArray | None = None
+
+    def send(self, targets: IntArray) -> None:
+        """Keep the targets."""
+        self._targets = targets
+
+    def wait(self) -> Reading:
+        """Step."""
+        assert self._targets is not None
+        return self._backend.step(self._targets)
 
 
 def deploy(

@@ -19,6 +19,7 @@ from flexnfv.policies.watermark import Watermark
 from flexnfv.reading import Reading
 
 IntArray = npt.NDArray[np.int64]
+Send = Callable[[IntArray], object]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -30,10 +31,12 @@ class Decision:
     """What was decided on one reading.
 
     Attributes:
-        targets: that are sent, [T].
+        reading: a copy.
+        targets: that were sent, [T].
         answer: the policy's.
     """
 
+    reading: Reading
     targets: IntArray
     answer: Answer
     _law: Future[IntArray]
@@ -54,7 +57,7 @@ class Guard:
 
     The law reads every interval, since it counts checks in a row; it remembers as last asked for
     what was sent, whoever decided it. In a thread of its own it takes no time from a policy that
-    answers well: it thinks once the targets are on their way.
+    answers well: it thinks once the targets are sent.
 
     Args:
         host: of the policy.
@@ -71,17 +74,25 @@ class Guard:
         )
         self._faults_in_a_row = 0
 
-    def decide(self, reading: Reading, until: float) -> Decision:
-        """Targets for the next interval, by `until` on the monotonic clock.
+    def decide(self, reading: Reading, until: float, send: Send) -> Decision:
+        """Decide on targets for the next interval by `until` on the monotonic clock, and send them.
 
-        The reading must stay as it is.
+        All that can wait is done afterwards.
         """
         self.host.ask(reading)
         answer = self.host.answer(until)
-        law = self.later(self._read, reading, answer.targets)
-        targets = law.result() if answer.targets is None else answer.targets
-        self._log(answer, float(reading.time_s))
-        return Decision(targets, answer, law)
+        if answer.targets is not None:
+            targets = answer.targets
+            send(targets)
+            kept = reading.copy()
+            law = self.later(self._read, kept, targets)
+        else:
+            kept = reading.copy()
+            law = self.later(self._read, kept, None)
+            targets = law.result()
+            send(targets)
+        self._log(answer, float(kept.time_s))
+        return Decision(kept, targets, answer, law)
 
     def later(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have the law's thread do something, too, after what it has to do already."""

@@ -38,14 +38,17 @@ class Watched(ModelBackend):
         return super().step(targets)
 
 
-class Rehearsed(ModelBackend):
-    """The model, rehearsing decisions on other traffic before every reading that counts."""
+class Rehearsed(Watched):
+    """The model in two halves, rehearsing decisions on other traffic before those that count."""
 
     rehearsal: Callable[[Reading], object] | None = None
     rehearsals = 0
 
-    def step(self, targets):
-        reading = super().step(targets)
+    def send(self, targets):
+        self.targets = targets
+
+    def wait(self):
+        reading = self.step(self.targets)
         for factor in (0.0, 0.3, 5.0):
             other = reading.copy()
             other.arrived_pps[...] *= factor
