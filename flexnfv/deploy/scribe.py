@@ -60,6 +60,7 @@ class Scribe:
         *,
         patient: bool,
     ) -> None:
+        load_writer()
         self._directory = directory
         self._chain = chain
         self._shadows = shadows
@@ -74,7 +75,6 @@ class Scribe:
         self._status_due = 0.0
         self._troubled = False
         self.lost_rows = 0
-        load_writer()
         (directory / FOLDER).mkdir()
         self._tell("running")
         self._thread = threading.Thread(target=self._run, name="flexnfv scribe", daemon=True)

@@ -63,9 +63,9 @@ class Overload:
     served: FloatArray
 
 
-def look(bench: Workbench, pps: float, seconds: float = LOOK_S) -> Look:
-    """What one instance does with a constant rate."""
-    bench.set_rate(pps)
+def look(bench: Workbench, pps: float, seconds: float = LOOK_S, *, flood: bool = False) -> Look:
+    """What one instance does with a constant rate; `flood`: see `Workbench.set_rate`."""
+    bench.set_rate(pps, flood=flood)
     bench.wait(SETTLE_S)
     t = bench.nf_type
     readings = [bench.read() for _ in range(max(1, round(seconds / bench.interval_s)))]
@@ -89,9 +89,10 @@ def look(bench: Workbench, pps: float, seconds: float = LOOK_S) -> Look:
 def carries(bench: Workbench, pps: float) -> bool:
     """Whether one instance carries a rate without loss.
 
-    A rate that is lost is tried once more: overload comes again, a machine's hiccup does not.
+    It comes upon a full ring. A rate that is lost is tried once more: overload comes again, a
+    machine's hiccup does not.
     """
-    return any(look(bench, pps).lost_share <= LOSS_FREE_SHARE for _ in range(2))
+    return any(look(bench, pps, flood=True).lost_share <= LOSS_FREE_SHARE for _ in range(2))
 
 
 def loss_free_rate(bench: Workbench, guess_pps: float) -> float:

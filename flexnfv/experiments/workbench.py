@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from flexnfv.traces import Trace
 
 TRACE_INTERVALS = 4096
 """Intervals of traffic that a rate is set for; it is set anew when they are over."""
+
+FLOOD: Final = 1.2
+"""What comes first of a rate that is flooded, relative to it."""
+FLOOD_INTERVALS: Final = 2
 
 
 class Workbench(Protocol):
@@ -28,8 +32,12 @@ class Workbench(Protocol):
     nf_type: int
     interval_s: float
 
-    def set_rate(self, pps: float) -> None:
-        """Offer this rate from now on, to one instance; starts over."""
+    def set_rate(self, pps: float, *, flood: bool = False) -> None:
+        """Offer this rate from now on, to one instance; starts over.
+
+        With `flood` more than the rate comes first, for `FLOOD_INTERVALS`: where the rate is too
+        high, ring and pacer have no room left that would hide it.
+        """
         ...
 
     def set_instances(self, count: int) -> None:
@@ -62,7 +70,7 @@ class BackendBench:
         self._rate_pps = 0.0
         self._targets = np.ones(backend.chain.types, np.int64)
 
-    def set_rate(self, pps: float) -> None:
+    def set_rate(self, pps: float, *, flood: bool = False) -> None:
         """Start an episode at this rate.
 
         Raises:
@@ -70,6 +78,8 @@ class BackendBench:
         """
         chain = self.backend.chain
         rates = np.full(TRACE_INTERVALS, pps)
+        if flood:
+            rates[:FLOOD_INTERVALS] *= FLOOD
         self._rate_pps = pps
         self._targets[self.nf_type] = 1
         self.backend.reset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from pyarrow import parquet
 import flexnfv.deploy.scribe
 from flexnfv.chain import ServiceChain
 from flexnfv.cli import main
-from flexnfv.deploy import deploy
+from flexnfv.deploy import Deployment, deploy
 from flexnfv.deploy.record import join_parts, readings
-from flexnfv.deploy.status import read_status
+from flexnfv.deploy.scribe import Scribe
+from flexnfv.deploy.status import Tally, read_status
 from flexnfv.errors import InputError
 from flexnfv.evaluation.records import read_episode
+from flexnfv.model import ModelBackend
 from flexnfv.policy import make_policy
 from flexnfv.traces import Trace, load_trace
 from tests.policies.networks import write_random_bundle
@@ -170,6 +173,46 @@ def test_a_full_disk_costs_records_but_not_the_chain(
     )
     assert (status["state"], status["intervals"], status["lost_rows"]) == ("stopped", 50, 50)
     assert "No space left" in (tmp_path / "run" / "deploy.log").read_text()
+
+
+def test_rows_are_saved_behind_one_that_comes_or_when_none_comes_for_long(
+    chain: ServiceChain, waves: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save by the clock could fall into a decision; one behind a row comes after it."""
+    with Deployment("watermark", ModelBackend(chain), trace=waves) as made:
+        rows = [row for row, _ in zip(made.rows(), range(3), strict=False)]
+
+    def scribe(folder: str) -> Scribe:
+        (tmp_path / folder).mkdir()
+        tally = Tally(chain, made.policy, made.shadows, made.backend.description)
+        return Scribe(tmp_path / folder, chain, (), {}, tally, lambda status: None, patient=True)
+
+    def saved(folder: str) -> int:
+        parts = (tmp_path / folder / "record").glob("[0-9]*.parquet")
+        return sum(parquet.ParquetFile(part).metadata.num_rows for part in parts)
+
+    now = [0.0]
+    with monkeypatch.context() as patched:
+        patched.setattr(flexnfv.deploy.scribe, "monotonic", lambda: now[0])
+        patient = scribe("patient")
+        patient.add(rows[0])
+        while patient._queue.qsize() or not patient._queue.not_empty._waiters:
+            sleep(0.01)
+        now[0] = 60.0
+        sleep(0.2)
+        assert saved("patient") == 0
+        patient.add(rows[1])
+        while not saved("patient"):
+            sleep(0.01)
+        assert saved("patient") == 2
+        patient.close("stopped")
+
+    monkeypatch.setattr(flexnfv.deploy.scribe, "_SAVE_S", 0.05)
+    left_alone = scribe("left alone")
+    left_alone.add(rows[2])
+    while not saved("left alone"):
+        sleep(0.01)
+    left_alone.close("stopped")
 
 
 def test_a_file_of_somebody_else_holds_no_readings(tmp_path: Path) -> None:
