@@ -179,6 +179,10 @@ class LiveBackend:
         with self._watched():
             self._end_generator()
             client = self._ready()
+            self._before = client.snapshot()
+            self._reading(
+                client.snapshot(), Watch(self._before)
+            )  # compiled now, not in an interval
             generator = None if trace is None else self._start_generator(trace)
             client.heartbeat()
             self.late, self._done = 0, 0
