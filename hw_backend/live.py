@@ -478,6 +478,7 @@ class LiveBackend:
             traffic = f"the packets of {capture.path.name}, byte for byte"
         else:
             samples = trace if len(trace) > 1 else trace.resample(trace.step_s / 2)
+            samples = replace(samples, packet_bytes=float(options.packet_bytes))
             options = replace(options, trace=samples, rate_scale=self._scale)
             traffic = f"rates with synthetic flows, {options.packet_bytes} bytes a packet"
             if capture is not None:

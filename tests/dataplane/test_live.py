@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -131,6 +132,17 @@ def test_a_trace_too_fast_is_refused_with_the_highest_scale(make: Make) -> None:
     backend.reset(steady(2e6))
     advised = float(refused.value.fix.split()[-2])
     make(max_pps=100_000.0, scale=advised)._check(steady(9e6))  # what is advised is accepted
+
+
+@pytest.mark.parametrize(("known", "sent"), [(0.125, 64), (9000.0, 1518)])
+def test_frames_that_no_link_carries_are_sent_as_the_nearest_that_one_does(
+    make: Make, known: float, sent: int
+) -> None:
+    """A series of bits/s is read with any size, when its rate is set by `peak` anyway."""
+    backend = make()
+    backend.reset(replace(steady(), packet_bytes=known))
+    assert carries(backend)
+    assert f"{sent} bytes a packet" in backend.description.traffic
 
 
 def test_a_chain_that_is_not_paced_is_told_the_highest_peak(make: Make) -> None:

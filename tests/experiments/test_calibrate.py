@@ -84,7 +84,7 @@ def test_the_file_written_is_one_that_a_chain_can_name(tmp_path: Path) -> None:
 def test_every_shipped_calibration_survives_being_written() -> None:
     import tomllib
 
-    for name in ("paper", "edge", "ladder"):
+    for name in ("paper", "edge", "ladder", "two-core"):
         shipped = load_calibration(name)
         assert Calibration.model_validate(tomllib.loads(toml(shipped))) == shipped
 
