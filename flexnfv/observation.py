@@ -9,6 +9,7 @@ leaves free, the last jump, and slow statistics of the jumps.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -181,6 +182,29 @@ def observe(
             for k in range(rows.shape[2]):
                 rows[n, t, k] = min(max(rows[n, t, k], -BOUND), BOUND)
         age[b] += 1
+
+
+@cache
+def prepare() -> None:
+    """Have `observe` compiled, or read from numba's cache: that may take several intervals."""
+    one, row = np.zeros((1, 1)), np.zeros(1)
+    compiled(observe)(
+        one,
+        one,
+        np.zeros((1, 1, 1), np.int8),
+        np.zeros((1, 1, 1)),
+        np.zeros((1, 1, 1)),
+        np.zeros((1, 1), np.int64),
+        row + 1.0,
+        np.zeros(1, np.int64),
+        np.ones((8, 1)),
+        np.zeros((2, 1, 1)),
+        np.zeros((WINDOW, 1, 1)),
+        np.zeros((5, 1, 1)),
+        np.zeros((3, 1, 1)),
+        np.zeros(1, np.int64),
+        np.zeros((1, 1, len(ObservationEncoder.names)), np.float32),
+    )
 
 
 class ObservationEncoder:

@@ -42,8 +42,10 @@ MOST_WANTED = 1_000_000
 """Highest target that the manager takes; the limits of any chain are far below."""
 
 _REHEARSAL_NS = 3_000_000
-_QUIET_NS = 400_000
-"""From the end of the last rehearsal, at the latest, to the edge."""
+"""From the first rehearsal to the edge, at least."""
+_QUIET_NS = 200_000
+"""From the end of the last rehearsal to the edge, at least, where it takes as long as usual."""
+_SMOOTHING = 0.2
 _SETTLE_S = 20.0
 _POLL_S = 0.002
 _POST_MORTEM_S = 1.0
@@ -124,6 +126,7 @@ class LiveBackend:
         self.late = 0
         self.lag_s: list[float] = []
         self.rehearsal: Callable[[Reading], object] | None = None
+        self._rehearsal_ns = 0.0  # what one takes, smoothed
         self._off_rate = 0
         self._attach = None if attach is None else Path(attach)
         self._ports = (ports,) if isinstance(ports, str) else tuple(ports)
@@ -179,10 +182,9 @@ class LiveBackend:
         with self._watched():
             self._end_generator()
             client = self._ready()
-            self._before = client.snapshot()
-            self._reading(
-                client.snapshot(), Watch(self._before)
-            )  # compiled now, not in an interval
+            before = client.snapshot()
+            # Compiled now, and not in an interval.
+            self._reading(before, client.snapshot(), Watch(before))
             generator = None if trace is None else self._start_generator(trace)
             client.heartbeat()
             self.late, self._done = 0, 0
@@ -306,18 +308,16 @@ class LiveBackend:
         assert self._before is not None
         watch = Watch(self._before)
         edge_ns = self._edge_ns(self._done + 1)
-        self._watch_until(edge_ns - (_REHEARSAL_NS if self.rehearsal else 0), watch)
         if self.rehearsal:
-            while edge_ns - time.monotonic_ns() > _QUIET_NS:
-                self.rehearsal(self._reading(self._client.snapshot(), watch))
-            while time.monotonic_ns() < edge_ns:
-                pass  # a sleep would cost the warmth
+            self._rehearse_until(edge_ns, watch, self.rehearsal)
+        else:
+            self._watch_until(edge_ns, watch)
         after = self._client.snapshot()
         if self._generator is not None:
             self._generator.check()
         self._done += 1
         self.lag_s.append((after.time_ns - edge_ns) * 1e-9)
-        reading = self._reading(after, watch)
+        reading = self._reading(self._before, after, watch)
         self._before = after
         return reading
 
@@ -330,10 +330,24 @@ class LiveBackend:
             if left_ns > nap_ns:
                 watch.add(self._client.read())
 
-    def _reading(self, after: Snapshot, watch: Watch) -> Reading:
+    def _rehearse_until(
+        self, end_ns: int, watch: Watch, rehearsal: Callable[[Reading], object]
+    ) -> None:
+        """Sleep, rehearse for as long as one more rehearsal fits, and stay awake."""
+        assert self._client is not None
         assert self._before is not None
+        ahead_ns = min(max(_REHEARSAL_NS, 2.5 * self._rehearsal_ns), self._interval_ns / 4)
+        self._watch_until(end_ns - round(ahead_ns), watch)
+        while end_ns - (begun_ns := time.monotonic_ns()) > _QUIET_NS + 1.25 * self._rehearsal_ns:
+            rehearsal(self._reading(self._before, self._client.snapshot(), watch))
+            took_ns = time.monotonic_ns() - begun_ns
+            self._rehearsal_ns += _SMOOTHING * (took_ns - self._rehearsal_ns)
+        while time.monotonic_ns() < end_ns:
+            pass  # after a sleep all would have to be fetched again
+
+    def _reading(self, before: Snapshot, after: Snapshot, watch: Watch) -> Reading:
         watch.add(after)
-        return reading_between(self.chain, self._scale, self._start_ns, self._before, after, watch)
+        return reading_between(self.chain, self._scale, self._start_ns, before, after, watch)
 
     # --- what runs --------------------------------------------------------------------------
 

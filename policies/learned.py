@@ -11,7 +11,7 @@ import numpy.typing as npt
 from flexnfv.action import decode_offsets, need
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError
-from flexnfv.observation import ObservationEncoder
+from flexnfv.observation import ObservationEncoder, prepare
 from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
 from flexnfv.policy import BasePolicy, State
 from flexnfv.reading import Reading
@@ -63,6 +63,7 @@ class Learned(BasePolicy):
         if not self.transfer:
             refuse_other_chain(self.metadata, chain, str(self.bundle))
         super().reset(chain, seed)
+        prepare()
         self._encoder: ObservationEncoder | None = None
 
     def decide(self, reading: Reading) -> npt.NDArray[np.int64]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from math import nan
@@ -22,12 +21,12 @@ from flexnfv.backends import backend_class, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import Answer, one_line
 from flexnfv.deploy.guard import Decision, Guard, IntArray
-from flexnfv.deploy.host import Host, open_host
+from flexnfv.deploy.host import Host, InProcess, open_host
 from flexnfv.deploy.punctual import punctual
 from flexnfv.deploy.record import Row
 from flexnfv.deploy.scribe import Scribe, Show
 from flexnfv.deploy.status import LOG, Tally, hold_lock
-from flexnfv.errors import InputError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.files import refuse_existing
 from flexnfv.reading import Reading
 from flexnfv.records import wanted_pps
@@ -96,7 +95,8 @@ class Deployment:
         self._halves: Clocked | _Stepped
         if isinstance(backend, Clocked):
             self._halves = backend
-            backend.rehearsal = self.policy.rehearse
+            if isinstance(self.policy, InProcess):
+                backend.rehearsal = self.policy.rehearse
             self._stack.callback(setattr, backend, "rehearsal", None)
         else:
             self._halves = _Stepped(backend)
@@ -113,53 +113,56 @@ class Deployment:
         self._stack.close()
 
     def stop(self) -> None:
-        """End the loop after this interval; from any thread or signal handler."""
+        """End the loop after this interval; from any thread or signal handler.
+
+        Targets that were sent meanwhile stay with the chain.
+        """
         self._stop.set()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, intervals: int | None = None) -> Iterator[Row]:
         """Run the chain; one row per interval, the first with the chain's initial instances.
+
+        Args:
+            intervals: end after so many; None to go on until stopped.
 
         Raises:
             InputError: the backend refuses the trace.
-            BackendError: the backend died.
+            BackendError: the backend died; what was read before is given first.
         """
         reading = self.backend.reset(self._trace, self.seed)
         begun = read = monotonic()
         clock_s, until = time(), read
-        number, targets = 0, self.chain.initial_instances
+        number, targets, send_s = 0, self.chain.initial_instances, nan
         decision: Decision | None = None
-        send_s = nan
-        asked_shadows: Future[None] | None = None
+        answers: tuple[Answer, ...] = ()
+        broken: BackendError | None = None
         while True:
             decided = None
-            if not self._stop.is_set() and self.backend.remaining != 0:
-                decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
-            asked, sent = read, monotonic()
-            answers: tuple[Answer, ...] = ()
-            if asked_shadows is not None:
-                asked_shadows.result()
+            last = intervals is not None and number + 1 >= intervals
+            if not (last or self._stop.is_set() or self.backend.remaining == 0):
+                try:
+                    decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
+                except BackendError as error:
+                    broken = error
+            if decision is not None:
                 answers = tuple(shadow.answer(until) for shadow in self.shadows)
             kept = reading.copy() if decided is None else decided.reading
-            asked_shadows = self._guard.later(self._ask_shadows, kept)
-            yield Row(
-                number,
-                clock_s,
-                kept,
-                targets,
-                decision,
-                send_s,
-                answers,
-                float(wanted_pps(self._trace, kept)),
-            )
-            if decided is None or self._stop.is_set():
+            asked = None if decided is None else self._guard.later(self._ask_shadows, kept)
+            wanted = float(wanted_pps(self._trace, kept))
+            yield Row(number, clock_s, kept, targets, decision, send_s, answers, wanted)
+            if broken is not None:
+                raise broken
+            if decided is None or asked is None or self._stop.is_set():
                 return
             reading = self._halves.wait()
             number += 1
             self._await(begun + number * self.chain.interval_s)
+            targets, decision, send_s = decided.targets, decided, decided.sent - read
+            # Where time stands still meanwhile, the shadows have as long as the policy.
+            until = read + self.deadline_s
             read, clock_s = monotonic(), time()
-            # Where time goes on meanwhile, the shadows had the whole interval.
-            until = asked + self.deadline_s if self.patient else read
-            targets, decision, send_s = decided.targets, decided, sent - asked
+            until = until if self.patient else read
+            asked.result()
 
     def _ask_shadows(self, reading: Reading) -> None:
         for shadow in self.shadows:
@@ -295,11 +298,9 @@ def _recorded(
             with nullcontext(True) if deployment.patient else punctual() as allowed:
                 if not allowed:
                     log.info("may not run before other processes: decisions may come later")
-                for row in deployment.rows():
+                for row in deployment.rows(intervals):
                     begun = True
                     scribe.add(row)
-                    if intervals is not None and row.number + 1 >= intervals:
-                        deployment.stop()
             state, reason = "stopped", ""
         except BaseException as error:
             reason = one_line(error)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -33,11 +34,13 @@ class Decision:
     Attributes:
         reading: a copy.
         targets: that were sent, [T].
+        sent: when, on the monotonic clock.
         answer: the policy's.
     """
 
     reading: Reading
     targets: IntArray
+    sent: float
     answer: Answer
     _law: Future[IntArray]
 
@@ -82,17 +85,17 @@ class Guard:
         self.host.ask(reading)
         answer = self.host.answer(until)
         if answer.targets is not None:
-            targets = answer.targets
+            targets, sent = answer.targets, monotonic()
             send(targets)
             kept = reading.copy()
             law = self.later(self._read, kept, targets)
         else:
             kept = reading.copy()
             law = self.later(self._read, kept, None)
-            targets = law.result()
+            targets, sent = law.result(), monotonic()
             send(targets)
         self._log(answer, float(kept.time_s))
-        return Decision(kept, targets, answer, law)
+        return Decision(kept, targets, sent, answer, law)
 
     def later(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have the law's thread do something, too, after what it has to do already."""

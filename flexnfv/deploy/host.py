@@ -56,10 +56,6 @@ class Host(Protocol):
     name: str
     restarts: int
 
-    def rehearse(self, reading: Reading) -> None:
-        """Go through a decision that is not to come of it."""
-        ...
-
     def ask(self, reading: Reading) -> None:
         """Put a reading to the policy; does not wait."""
         ...
@@ -192,9 +188,6 @@ class OwnProcess:
     def pid(self) -> int | None:
         """Of the policy's process; None while there is none."""
         return None if self._process is None else self._process.pid
-
-    def rehearse(self, reading: Reading) -> None:
-        """Nothing: the policy may do anything with a reading, and would do it twice."""
 
     def ask(self, reading: Reading) -> None:
         """Put a reading to the policy, unless it still owes an answer or is not there."""

@@ -60,7 +60,6 @@ class Scribe:
         *,
         patient: bool,
     ) -> None:
-        load_writer()
         self._directory = directory
         self._chain = chain
         self._shadows = shadows
@@ -76,6 +75,7 @@ class Scribe:
         self._troubled = False
         self.lost_rows = 0
         (directory / FOLDER).mkdir()
+        self._guarded(load_writer)
         self._tell("running")
         self._thread = threading.Thread(target=self._run, name="flexnfv scribe", daemon=True)
         self._thread.start()

@@ -32,13 +32,14 @@ print(compiled(launches)(3 * ones, ones, state, np.zeros((1, 8)), command, clipp
 """
 
 
-def _launches(package: Path, cache: Path, probe: Path) -> str:
+def _launches(package: Path, cache: Path, probe: Path, **more: str) -> str:
     """What the probe prints, with the package found in a folder."""
     probe.write_text(PROBE)
     environment = os.environ | {
         "PYTHONPATH": str(package),
         "NUMBA_CACHE_DIR": str(cache),
         "PYTHONDONTWRITEBYTECODE": "1",
+        **more,
     }
     return subprocess.run(
         [sys.executable, "-P", probe],
@@ -68,4 +69,6 @@ def test_a_folder_that_cannot_be_written_costs_no_more_than_time(tmp_path: Path)
     blocked = tmp_path / "file"
     blocked.write_text("")
     package = Path(flexnfv.__file__).parent.parent
-    assert _launches(package, blocked / "cache", tmp_path / "probe.py") == "2"
+    nowhere_else = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    places = package, blocked / "cache", tmp_path / "probe.py"
+    assert _launches(*places, **nowhere_else) == "2"

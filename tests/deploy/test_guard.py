@@ -17,6 +17,7 @@ from flexnfv.chain import ServiceChain
 from flexnfv.deploy import Deployment, wire
 from flexnfv.deploy.answer import MOST_TIMES, Fault, judge
 from flexnfv.deploy.host import OwnProcess
+from flexnfv.errors import BackendError
 from flexnfv.model import ModelBackend
 from flexnfv.policies.watermark import Watermark
 from flexnfv.reading import Reading
@@ -249,3 +250,37 @@ def test_a_script_without_a_main_guard_may_deploy(waves_file: Path, tmp_path: Pa
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
+
+
+def test_a_chain_that_dies_when_targets_are_sent_leaves_its_last_reading(
+    chain: ServiceChain, waves: Trace
+) -> None:
+    class Dying(ModelBackend):
+        """The model in two halves, dead at the third decision."""
+
+        rehearsal: Callable[[Reading], object] | None = None
+        decisions = 0
+
+        def send(self, targets):
+            self.targets, self.decisions = targets, self.decisions + 1
+            if self.decisions == 3:
+                raise BackendError("the manager has ended")
+
+        def wait(self):
+            return self.step(self.targets)
+
+    rows = []
+    with (
+        Deployment("watermark", Dying(chain), trace=waves) as deployment,
+        pytest.raises(BackendError, match="has ended"),
+    ):
+        for row in deployment.rows():
+            rows.append(row)
+    assert [row.number for row in rows] == [0, 1, 2]
+
+
+def test_nothing_is_decided_after_the_last_interval(chain: ServiceChain, waves: Trace) -> None:
+    backend = Watched(chain)
+    with Deployment("watermark", backend, trace=waves) as deployment:
+        assert [row.number for row in deployment.rows(intervals=5)] == [0, 1, 2, 3, 4]
+    assert backend.steps == 4

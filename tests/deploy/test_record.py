@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -180,39 +180,29 @@ def test_rows_are_saved_behind_one_that_comes_or_when_none_comes_for_long(
 ) -> None:
     """A save by the clock could fall into a decision; one behind a row comes after it."""
     with Deployment("watermark", ModelBackend(chain), trace=waves) as made:
-        rows = [row for row, _ in zip(made.rows(), range(3), strict=False)]
+        rows = list(made.rows(intervals=3))
+    monkeypatch.setattr(flexnfv.deploy.scribe, "_SAVE_S", 1.0)
+    tally = Tally(chain, made.policy, made.shadows, made.backend.description)
+    scribe = Scribe(tmp_path, chain, (), {}, tally, lambda status: None, patient=True)
 
-    def scribe(folder: str) -> Scribe:
-        (tmp_path / folder).mkdir()
-        tally = Tally(chain, made.policy, made.shadows, made.backend.description)
-        return Scribe(tmp_path / folder, chain, (), {}, tally, lambda status: None, patient=True)
-
-    def saved(folder: str) -> int:
-        parts = (tmp_path / folder / "record").glob("[0-9]*.parquet")
+    def saved() -> int:
+        parts = (tmp_path / "record").glob("[0-9]*.parquet")
         return sum(parquet.ParquetFile(part).metadata.num_rows for part in parts)
 
-    now = [0.0]
-    with monkeypatch.context() as patched:
-        patched.setattr(flexnfv.deploy.scribe, "monotonic", lambda: now[0])
-        patient = scribe("patient")
-        patient.add(rows[0])
-        while patient._queue.qsize() or not patient._queue.not_empty._waiters:
-            sleep(0.01)
-        now[0] = 60.0
-        sleep(0.2)
-        assert saved("patient") == 0
-        patient.add(rows[1])
-        while not saved("patient"):
-            sleep(0.01)
-        assert saved("patient") == 2
-        patient.close("stopped")
+    def reaches(count: int) -> bool:
+        until = monotonic() + 30.0
+        while saved() < count and monotonic() < until:
+            sleep(0.02)
+        return saved() == count
 
-    monkeypatch.setattr(flexnfv.deploy.scribe, "_SAVE_S", 0.05)
-    left_alone = scribe("left alone")
-    left_alone.add(rows[2])
-    while not saved("left alone"):
-        sleep(0.01)
-    left_alone.close("stopped")
+    scribe.add(rows[0])
+    sleep(1.5)  # the save is due, but a row may still come: they do every second
+    assert saved() == 0
+    scribe.add(rows[1])
+    assert reaches(2)
+    scribe.add(rows[2])
+    assert reaches(3)
+    scribe.close("stopped")
 
 
 def test_a_file_of_somebody_else_holds_no_readings(tmp_path: Path) -> None:

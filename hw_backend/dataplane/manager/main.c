@@ -552,16 +552,29 @@ static int await_first_instances(struct fx_error *error)
     }
 }
 
+static void be_ordinary(void)
+{
+    struct sched_param normal = {0};
+    sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
+}
+
+/* It sleeps most of its time: a command waits neither for a polling worker nor for whoever sent it
+ * and computes on, in real time, too. What it starts is ordinary. */
+static void go_first(void)
+{
+    struct sched_param first = {.sched_priority = 2};
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first) == 0)
+        return;
+    be_ordinary();
+    if (setpriority(PRIO_PROCESS, 0, -20) != 0)
+        fx_log("no higher priority for the control thread: commands may take longer");
+    else
+        fx_log("no real time for the control thread: commands may take longer");
+}
+
 static int start_control(struct fx_error *error)
 {
-    /* It sleeps most of its time: a command waits neither for a polling worker nor for whoever
-     * sent it and computes on, in real time, too. What it starts is ordinary. */
-    struct sched_param first = {.sched_priority = 2}, normal = {0};
-    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first) != 0) {
-        sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &normal);
-        if (setpriority(PRIO_PROCESS, 0, -20) != 0)
-            fx_log("no higher priority for the control thread: commands may take longer");
-    }
+    go_first();
     if (watch_signals() != 0 || timer(mgr->config.status_ns, FX_EVENT_STATUS) != 0 ||
         timer(mgr->config.interval_ns, FX_EVENT_INTERVAL) != 0 ||
         fx_watch(epoll_fd, mgr->event_fd, FX_EVENT_NF, 0) != 0 ||
@@ -607,6 +620,7 @@ static void stop_all(void)
     fx_processes_end();
     fx_scaling_empty_hands();
     usleep(2000); /* the last bursts */
+    be_ordinary(); /* waits for the workers without sleeping */
     atomic_store(&mgr->quit, true);
     for (uint32_t i = 0; i < mgr->workers; i++)
         if (mgr->shared)

@@ -25,7 +25,7 @@ static struct fx_page *page;
 static struct fx_page draft;
 static char page_path[512];
 static struct {
-    uint64_t served, busy_tsc;
+    uint64_t served, busy_tsc, at_ns;
 } last[FX_MAX_ENTRIES];
 static pthread_mutex_t telemetry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fx_page shown; /* what telemetry tells; under the lock */
@@ -46,18 +46,22 @@ uint64_t fx_arrived(uint32_t entry)
 
 /* --- the draft -------------------------------------------------------------------------------- */
 
-static double processing_ns(uint32_t entry, bool *declared)
+/* Of whoever asks for a snapshot within a status period, only the period's own counts. */
+static double processing_ns(uint32_t entry, uint64_t time_ns, bool *declared)
 {
     struct fx_instance *instance = &mgr->shared->instance[entry];
     uint32_t type = fx_type_of(entry);
     uint64_t served = atomic_load(&instance->served), busy = atomic_load(&instance->busy_tsc);
-    if (served > last[entry].served) {
+    bool due = mgr->life[entry].processing_ns <= 0 ||
+               time_ns - last[entry].at_ns >= mgr->config.status_ns / 2;
+    if (served > last[entry].served && due) {
         double now = (double)(busy - last[entry].busy_tsc) / (double)(served - last[entry].served) *
                      1e9 / (double)rte_get_tsc_hz();
         double *kept = &mgr->life[entry].processing_ns;
         *kept = *kept > 0 ? *kept + SMOOTHING * (now - *kept) : now;
         last[entry].served = served;
         last[entry].busy_tsc = busy;
+        last[entry].at_ns = time_ns;
     }
     *declared = mgr->type[type].pace_pps > 0 && mgr->config.type[type].cost_ns > 0;
     if (*declared)
@@ -76,13 +80,13 @@ static uint32_t take_peak(uint32_t entry, uint32_t queue)
     return peak;
 }
 
-static void draft_instance(struct fx_page_instance *out, uint32_t entry)
+static void draft_instance(struct fx_page_instance *out, uint32_t entry, uint64_t now)
 {
     struct fx_instance *in = &mgr->shared->instance[entry];
     const struct fx_life *life = &mgr->life[entry];
     const struct fx_type_config *type = &mgr->config.type[in->type];
     bool declared;
-    double cost = processing_ns(entry, &declared);
+    double cost = processing_ns(entry, now, &declared);
     uint32_t queue = rte_ring_count(in->receive);
     *out = (struct fx_page_instance){
         .type = (int16_t)in->type,
@@ -243,7 +247,7 @@ void fx_status_publish(uint64_t now)
     if (!page)
         return;
     for (uint32_t entry = 0; entry < mgr->entries; entry++)
-        draft_instance(&draft.instance[entry], entry);
+        draft_instance(&draft.instance[entry], entry, now);
     for (uint32_t t = 0; t < mgr->config.types; t++)
         draft_type(&draft.type[t], t);
     draft_chains_and_ports();
