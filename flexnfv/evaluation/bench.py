@@ -40,6 +40,7 @@ def benchmark(
     compress: float = 1.0,
     segment: tuple[float, float] | None = None,
     ray: str | None = None,
+    judged: ServiceChain | None = None,
     started: Callable[[], None] | None = None,
 ) -> Result:
     """Evaluate policies on traces and compare them with a baseline.
@@ -59,6 +60,7 @@ def benchmark(
         options: of the backend, such as `scale`.
         peak, compress, segment: how the traces are fitted to the chain, see `traffic.resolve`.
         ray: None for this process; "local" or a cluster's address for Ray.
+        judged: the chain with the calibration that the policies decide by, `chain` if None.
         started: called once the input is checked and `out` belongs to this grid.
 
     Raises:
@@ -77,8 +79,9 @@ def benchmark(
         baseline=baseline,
         backend=backend,
         options=dict(options or {}),
+        judged=judged,
     )
-    check(plan.contestants, loaded, plan.traces[0])
+    check(plan.contestants, judged or loaded, plan.traces[0])
     scratch = tempfile.TemporaryDirectory(prefix="flexnfv-bench-") if out is None else None
     directory = Path(scratch.name) if scratch is not None else Path(out or "")
     grids.open_directory(plan, directory)

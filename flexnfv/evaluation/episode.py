@@ -78,6 +78,7 @@ def run_batch(
     traces: Sequence[Trace],
     seed: int,
     tick: Tick | None = None,
+    judged: ServiceChain | None = None,
 ) -> list[Episode]:
     """Several traces of one length under one seed at once; one episode per trace.
 
@@ -88,10 +89,11 @@ def run_batch(
         traces: of equal length in intervals.
         seed: of the policy and of every row.
         tick: told of every interval.
+        judged: see `run_episode`.
     """
     length = intervals(traces[0], chain)
     recorder = Recorder(chain)
-    policy.reset(chain, seed)
+    policy.reset(judged or chain, seed)
     reading = backend.reset(traces, [seed] * len(traces))
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):

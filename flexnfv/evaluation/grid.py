@@ -67,6 +67,8 @@ class Grid:
         baseline: name of the contestant that the others are compared to.
         backend: name of a backend.
         options: of the backend, such as `scale`.
+        judged: the chain that the policies decide for, where it has another calibration than the
+            one that the backend runs.
     """
 
     chain: ServiceChain
@@ -76,6 +78,7 @@ class Grid:
     baseline: str
     backend: str = "model"
     options: Mapping[str, Any] = field(default_factory=dict)
+    judged: ServiceChain | None = None
 
     @cached_property
     def specs(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ class Grid:
             ],
             "seeds": list(self.seeds),
             **({"options": _plain(self.options)} if self.options else {}),
+            **({"judged": self.judged.measured.model_dump(mode="json")} if self.judged else {}),
         }
 
     def file(self, cell: Cell) -> Path:
@@ -273,10 +277,13 @@ class Runner:
             if len(traces) not in self._batches:
                 self._batches[len(traces)] = self._kind.batch(chain, len(traces))
             batch = self._batches[len(traces)]
-            return run_batch(policy, batch, chain, traces, task.seed, tick)
+            return run_batch(policy, batch, chain, traces, task.seed, tick, self.grid.judged)
         if self._one is None:
             self._one = self._kind.one(chain)
-        return [run_episode(policy, self._one, trace, task.seed, tick) for trace in traces]
+        return [
+            run_episode(policy, self._one, trace, task.seed, tick, judged=self.grid.judged)
+            for trace in traces
+        ]
 
     def __enter__(self) -> Runner:
         return self

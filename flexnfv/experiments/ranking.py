@@ -120,7 +120,7 @@ def ranking(
         traces: likewise.
         backend: name of the other backend.
         modelled: the chain as the model runs it, with a calibration of the other backend; `chain`
-            if None.
+            if None. The policies decide by this calibration on both sides.
         repetitions: episodes per policy and trace on either backend.
         peak: what the traces are scaled to; the chain's `peak_pps` if None.
         progress: show a progress bar on standard error.
@@ -162,15 +162,17 @@ def ranking(
             backend=name,
             options=given,
             peak="keep",
+            judged=on.with_calibration(judged.measured),
             started=started,
         )
 
-    check(named, chain, traffic[0])
+    judged = modelled or chain
+    check(named, judged, traffic[0])
     tell(
         f"{episodes * len(traffic)} episodes on either backend; {backend}"
         + (f" takes about {seconds / 60:.0f} minutes at most" if timed else " takes seconds")
     )
-    model = run("model", "model", modelled or chain, {})
+    model = run("model", "model", judged, {})
     other = run(backend, OTHER, chain, options or {})
     findings = [
         compare(number, trace.name, model.on(trace.name), other.on(trace.name), backend)
@@ -181,7 +183,7 @@ def ranking(
             "chain": f"{chain.name}, interval {chain.interval_s:g} s",
             "policies": ", ".join(one.name for one in named),
             "repetitions": repetitions,
-            "model's calibration": (modelled or chain).calibration,
+            "model's calibration": judged.calibration,
             backend: other.backend,
         }
         with new_directory(out / "report") as directory:

@@ -97,6 +97,22 @@ def test_an_order_that_differs_fails(tmp_path: Path) -> None:
     assert any("watermark before static on the model only" in claim.measured for claim in failed)
 
 
+def test_policies_decide_by_the_same_calibration_on_both_sides(tmp_path: Path) -> None:
+    """With half the capacity, target tracking wants twice the instances, whatever runs them."""
+    (finding,) = ranking(
+        quick(),
+        tmp_path / "out",
+        policies=["static", "target_tracking"],
+        traces=SHORT[:1],
+        backend="model",
+        modelled=slower(0.5),
+        progress=False,
+    )
+    costs = {row["policy"]: row for row in finding.rows}["target_tracking"]
+    assert costs["model: cost"] == pytest.approx(costs["the model: cost"], rel=0.1)
+    assert costs["model: cost"] > 8
+
+
 def test_policies_that_nothing_tells_apart_are_no_proof(tmp_path: Path) -> None:
     (finding,) = ranking(
         quick(),
