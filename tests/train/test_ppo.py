@@ -151,7 +151,7 @@ def test_a_live_chain_fine_tunes_and_leaves_nothing_running(run: Path, tmp_path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "live: 32 intervals of 0.1 s" in done.stdout
-    assert "to 12.8 Mpps, the highest that is carried at this scale" in done.stdout
+    assert "to 16 Mpps, the highest that is carried at this scale" in done.stdout
     seed = tmp_path / "tuned" / "seed-1"
     assert json.loads((seed / "progress.json").read_text())["rows"] >= 96
     metadata = read_metadata(seed / "best.onnx")
