@@ -41,9 +41,9 @@ SHORTEST_INTERVAL_S = 0.05
 MOST_WANTED = 1_000_000
 """Highest target that the manager takes; the limits of any chain are far below."""
 
-_REHEARSAL_NS = 3_000_000
+_REHEARSAL_NS = 5_000_000
 """From the first rehearsal to the edge, at least."""
-_QUIET_NS = 200_000
+_QUIET_NS = 100_000
 """From the end of the last rehearsal to the edge, at least, where it takes as long as usual."""
 _SMOOTHING = 0.2
 _SETTLE_S = 20.0
@@ -338,7 +338,7 @@ class LiveBackend:
         assert self._before is not None
         ahead_ns = min(max(_REHEARSAL_NS, 2.5 * self._rehearsal_ns), self._interval_ns / 4)
         self._watch_until(end_ns - round(ahead_ns), watch)
-        while end_ns - (begun_ns := time.monotonic_ns()) > _QUIET_NS + 1.25 * self._rehearsal_ns:
+        while end_ns - (begun_ns := time.monotonic_ns()) > _QUIET_NS + self._rehearsal_ns:
             rehearsal(self._reading(self._before, self._client.snapshot(), watch))
             took_ns = time.monotonic_ns() - begun_ns
             self._rehearsal_ns += _SMOOTHING * (took_ns - self._rehearsal_ns)

@@ -619,7 +619,7 @@ static void stop_all(void)
         usleep(1000);
     fx_processes_end();
     fx_scaling_empty_hands();
-    usleep(2000); /* the last bursts */
+    usleep(2000);  /* the last bursts */
     be_ordinary(); /* waits for the workers without sleeping */
     atomic_store(&mgr->quit, true);
     for (uint32_t i = 0; i < mgr->workers; i++)
