@@ -36,6 +36,39 @@ def decode_offsets(
     return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))
 
 
+def choose(
+    logits: npt.NDArray[np.float32],
+    demand: npt.NDArray[np.float64],
+    capacity: npt.NDArray[np.float64],
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+) -> bool:
+    """Targets of the likeliest offset actions, as `decode_offsets` of the need; to be compiled.
+
+    Args:
+        logits: of every offset, [N, T, len(OFFSETS)].
+        demand: packets/s, [N, T].
+        capacity: of one instance, packets/s, [T].
+        low, high: the types' limits, [T].
+        targets: filled, [N, T].
+
+    Returns:
+        Whether all logits are finite.
+    """
+    for n in range(demand.shape[0]):
+        for t in range(demand.shape[1]):
+            best = 0
+            for k in range(logits.shape[2]):
+                if not np.isfinite(logits[n, t, k]):
+                    return False
+                if logits[n, t, k] > logits[n, t, best]:
+                    best = k
+            wanted = np.int64(np.ceil(demand[n, t] / capacity[t])) + OFFSETS[best]
+            targets[n, t] = min(max(wanted, low[t]), high[t])
+    return True
+
+
 def decode_targets(action: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray[np.int64]:
     """Targets of absolute actions (0 stands for one instance), within the limits, [..., T]."""
     return np.clip(action + 1, chain.min_instances, chain.max_instances)

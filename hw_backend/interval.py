@@ -30,6 +30,16 @@ _Figures: Any = namedtuple("_Figures", tuple(Reading.describe()))  # type: ignor
 """The arrays of a reading as compiled code takes them."""
 
 
+class Buffer:
+    """The arrays of a chain's readings, which every one of them fills anew."""
+
+    def __init__(self, chain: ServiceChain) -> None:
+        self.arrays = dict(Reading.zeros(chain.types, chain.slots).items())
+        self.figures = _Figures(**self.arrays)
+        power = chain.measured.power
+        self.watts = power.busy_w, power.idle_poll_w, power.parked_w
+
+
 class Watch:
     """What happens between an interval's ends, from every snapshot that was seen within it.
 
@@ -72,6 +82,7 @@ def reading_between(
     before: Snapshot,
     after: Snapshot,
     watch: Watch,
+    buffer: Buffer,
 ) -> Reading:
     """The reading of the interval from one snapshot to another.
 
@@ -81,9 +92,9 @@ def reading_between(
         start_ns: when the episode began, CLOCK_MONOTONIC.
         before, after: snapshots at the interval's ends.
         watch: what was seen in between, `after` included.
+        buffer: of the chain; the reading is valid until it is filled again.
     """
-    reading = Reading.zeros(chain.types, chain.slots)
-    power = chain.measured.power
+    reading = Reading.of(buffer.arrays)
     reading.time_s[...] = (after.time_ns - start_ns) * 1e-9
     compiled(fill)(
         before.page,
@@ -92,12 +103,12 @@ def reading_between(
         chain.processing_ns,
         chain.through,
         chain.cores_per_instance,
-        (power.busy_w, power.idle_poll_w, power.parked_w),
+        buffer.watts,
         watch.queue_peak,
         watch.queue_s,
         watch.held_s,
         watch.parked_s,
-        _Figures(**dict(reading.items())),
+        buffer.figures,
     )
     return reading
 
@@ -147,7 +158,7 @@ def fill(
         processing_ns, through, cores: the chain's, [T].
         watts: of a core that is busy, polls idly, is parked.
         queue_peak, queue_s, held_s, parked_s: of a `Watch`.
-        reading: `_Figures`, zeros; filled.
+        reading: `_Figures`; filled, but for slots that a type does not have.
     """
     before, after = was[0], now[0]
     seconds = (after.time_ns - before.time_ns) * 1e-9
@@ -194,8 +205,10 @@ def fill(
             reading.ring_dropped_pps[t, slot] = float(lost) * per_s
             reading.queue[t, slot] = new.queue
             reading.queue_peak[t, slot] = queue_peak[i]
+            parked_ns = 0.0
             if new.state == BLOCKED and after.time_ns > new.state_since_ns:
-                reading.parked_s[t, slot] = (after.time_ns - new.state_since_ns) * 1e-9
+                parked_ns = float(after.time_ns - new.state_since_ns)
+            reading.parked_s[t, slot] = parked_ns * 1e-9
             # A paced instance declares nominal / scale; one that has not served yet has measured
             # nothing.
             cost = new.processing_ns * scale if new.declared != 0 else new.processing_ns

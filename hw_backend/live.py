@@ -20,7 +20,7 @@ from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.abi import LIMITS, Records, Snapshot
 from flexnfv.hw_backend.client import Client, Refused
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
-from flexnfv.hw_backend.interval import Watch, reading_between
+from flexnfv.hw_backend.interval import Buffer, Watch, reading_between
 from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 from flexnfv.hw_backend.running import runtime_folder
@@ -150,6 +150,7 @@ class LiveBackend:
         self._intervals: int | None = None
         self._done = 0
         self._start_ns = 0
+        self._buffer = Buffer(chain)
         self._first: Snapshot | None = None
         self._before: Snapshot | None = None
         if self._attach is not None:
@@ -347,7 +348,9 @@ class LiveBackend:
 
     def _reading(self, before: Snapshot, after: Snapshot, watch: Watch) -> Reading:
         watch.add(after)
-        return reading_between(self.chain, self._scale, self._start_ns, before, after, watch)
+        return reading_between(
+            self.chain, self._scale, self._start_ns, before, after, watch, self._buffer
+        )
 
     # --- what runs --------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.action import decode_offsets, need
+from flexnfv.action import OFFSETS, choose
 from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled
 from flexnfv.errors import BackendError
 from flexnfv.observation import ObservationEncoder, prepare
 from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
@@ -63,7 +64,9 @@ class Learned(BasePolicy):
         if not self.transfer:
             refuse_other_chain(self.metadata, chain, str(self.bundle))
         super().reset(chain, seed)
+        # Compiled now: that takes longer than an interval may.
         prepare()
+        self._choose(np.zeros((chain.types, len(OFFSETS)), np.float32), np.zeros(chain.types))
         self._encoder: ObservationEncoder | None = None
 
     def decide(self, reading: Reading) -> npt.NDArray[np.int64]:
@@ -74,13 +77,28 @@ class Learned(BasePolicy):
         """
         if self._encoder is None:
             self._encoder = ObservationEncoder(self.chain, reading.batch)
+        chain = self.chain
         rows = self._encoder.encode(reading, self.preference)
-        flat = rows.reshape(-1, rows.shape[-1])
-        (logits,) = self._session.run([OUTPUT], {INPUT: flat})
-        if not np.isfinite(logits).all():
+        (logits,) = self._session.run([OUTPUT], {INPUT: rows.reshape(-1, rows.shape[-1])})
+        return self._choose(logits, reading.demand_pps(chain))
+
+    def _choose(
+        self, logits: npt.NDArray[np.float32], demand: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        chain = self.chain
+        targets = np.empty(demand.shape, np.int64)
+        shape = (-1, chain.types)
+        finite = compiled(choose)(
+            logits.reshape(*shape, len(OFFSETS)),
+            demand.reshape(shape),
+            chain.capacity_pps,
+            chain.min_instances,
+            chain.max_instances,
+            targets.reshape(shape),
+        )
+        if not finite:
             raise BackendError(f"{self.bundle}: the network's answer is not finite")
-        action = logits.argmax(axis=-1).reshape(rows.shape[:-1])
-        return decode_offsets(action, need(reading, self.chain), self.chain)
+        return targets
 
     def export_state(self) -> State:
         """The encoder's window; empty before the first reading."""

@@ -9,7 +9,7 @@ import pytest
 
 from flexnfv.chain import load_chain
 from flexnfv.hw_backend.abi import PAGE_BYTES, PAGE_DTYPE, Snapshot
-from flexnfv.hw_backend.interval import Watch, reading_between
+from flexnfv.hw_backend.interval import Buffer, Watch, reading_between
 from flexnfv.states import BLOCKED, RUNNING, STOPPED
 
 CHAIN = load_chain("paper").replace(mapping="algorithm1")
@@ -51,7 +51,11 @@ def read(before: Page, after: Page, scale: float = SCALE, *between: Page) -> Any
     watch = Watch(before.snapshot())
     for page in (*between, after):
         watch.add(page.snapshot())
-    return reading_between(CHAIN, scale, 9 * SECOND, before.snapshot(), after.snapshot(), watch)
+    buffer = Buffer(CHAIN)
+    for array in buffer.arrays.values():
+        array[...] = 1  # of a reading before
+    made = before.snapshot(), after.snapshot()
+    return reading_between(CHAIN, scale, 9 * SECOND, *made, watch, buffer)
 
 
 def test_counts_become_the_chains_own_rates(pages: tuple[Page, Page]) -> None:
