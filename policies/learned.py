@@ -77,10 +77,9 @@ class Learned(BasePolicy):
         """
         if self._encoder is None:
             self._encoder = ObservationEncoder(self.chain, reading.batch)
-        chain = self.chain
         rows = self._encoder.encode(reading, self.preference)
         (logits,) = self._session.run([OUTPUT], {INPUT: rows.reshape(-1, rows.shape[-1])})
-        return self._choose(logits, reading.demand_pps(chain))
+        return self._choose(logits, reading.demand_pps(self.chain))
 
     def _choose(
         self, logits: npt.NDArray[np.float32], demand: npt.NDArray[np.float64]
