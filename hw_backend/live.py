@@ -155,8 +155,8 @@ class LiveBackend:
         self._before: Snapshot | None = None
         if self._attach is not None:
             self._client = self._attached(self._attach)
-            header = self._client.read().header
-            scale, pacing = float(header["scale"]), bool(header["type"]["pace_pps"].any())
+            now = self._client.read()
+            scale, pacing = float(now.header["scale"]), bool(now.types["pace_pps"].any())
         self._scale = scale
         self._free_scale = pacing and attach is None
         self.description = Description(
@@ -228,7 +228,7 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            client.targets(np.minimum(wanted, MOST_WANTED).tolist())
+            client.targets([min(most, MOST_WANTED) for most in wanted.tolist()])
 
     def wait(self) -> Reading:
         """The second half of `step`; raises what that does."""

@@ -28,7 +28,7 @@ static struct {
     uint64_t served, busy_tsc, at_ns;
 } last[FX_MAX_ENTRIES];
 static pthread_mutex_t telemetry_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct fx_page shown; /* what telemetry tells; under the lock */
+static struct fx_page shown; /* what telemetry tells, read of the page; under the lock */
 
 /* Sum of one counter over the workers. */
 #define SUM(field)                                                                                 \
@@ -253,13 +253,7 @@ void fx_status_publish(uint64_t now)
     draft_chains_and_ports();
     draft_totals();
     draft_header(now);
-    fx_page_begin(page);
-    draft.sequence = page->sequence;
-    memcpy(page, &draft, sizeof(draft));
-    fx_page_end(page);
-    pthread_mutex_lock(&telemetry_lock);
-    shown = draft;
-    pthread_mutex_unlock(&telemetry_lock);
+    fx_page_write(page, &draft);
 }
 
 /* --- telemetry -------------------------------------------------------------------------------- */
@@ -268,11 +262,17 @@ static const char *const cause_names[FX_CAUSES] = {
     "dropped_ring_full", "dropped_no_instance", "dropped_by_nf",   "dropped_port_full",
     "dropped_death",     "dropped_shed",        "dropped_shutdown"};
 
+static void lock_and_read(void)
+{
+    pthread_mutex_lock(&telemetry_lock);
+    fx_page_read(page, &shown);
+}
+
 static int tell_totals(const char *command, const char *params, struct rte_tel_data *data)
 {
     (void)command;
     (void)params;
-    pthread_mutex_lock(&telemetry_lock);
+    lock_and_read();
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_u64(data, "time_ns", shown.time_ns);
     rte_tel_data_add_dict_u64(data, "offered", shown.offered);
@@ -292,7 +292,7 @@ static int tell_instance(const char *command, const char *params, struct rte_tel
     int entry = params && *params ? atoi(params) : -1;
     if (entry < 0 || entry >= (int)mgr->entries)
         return -1;
-    pthread_mutex_lock(&telemetry_lock);
+    lock_and_read();
     const struct fx_page_instance *i = &shown.instance[entry];
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_string(data, "type", shown.type[i->type].name);
@@ -313,7 +313,7 @@ static int tell_list(const char *command, const char *params, struct rte_tel_dat
 {
     (void)command;
     (void)params;
-    pthread_mutex_lock(&telemetry_lock);
+    lock_and_read();
     rte_tel_data_start_array(data, RTE_TEL_INT_VAL);
     for (uint32_t entry = 0; entry < mgr->entries; entry++)
         if (shown.instance[entry].state != FX_STOPPED)
@@ -365,8 +365,6 @@ int fx_status_init(struct fx_error *error)
     draft.core_budget = mgr->config.core_budget;
     draft.spares = mgr->config.spares;
     draft.scale = mgr->config.scale;
-    for (uint32_t entry = mgr->entries; entry < FX_MAX_ENTRIES; entry++)
-        draft.instance[entry].type = -1;
     rte_telemetry_register_cmd("/flexnfv/totals", tell_totals,
                                "Packets offered, delivered and lost by cause. No parameters");
     rte_telemetry_register_cmd("/flexnfv/instances", tell_list,

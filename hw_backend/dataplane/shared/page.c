@@ -1,5 +1,6 @@
 #include "shared/page.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +20,26 @@ static uint32_t sequence_of(const struct fx_page *page)
     return __atomic_load_n(&page->sequence, __ATOMIC_ACQUIRE);
 }
 
+static size_t least(size_t one, size_t other)
+{
+    return one < other ? one : other;
+}
+
+/* What is in use only, a fraction of it all: a page is written on one core and read on another. */
+static void copy_used(struct fx_page *to, const struct fx_page *from)
+{
+    size_t types = least(from->types, FX_MAX_TYPES), chains = least(from->chains, FX_MAX_CHAINS),
+           ports = least(from->ports, FX_MAX_PORTS), instances = 0;
+    if (types > 0)
+        instances = least((size_t)from->type[types - 1].first + from->type[types - 1].max_instances,
+                          FX_MAX_ENTRIES);
+    memcpy(to, from, offsetof(struct fx_page, type));
+    memcpy(to->type, from->type, types * sizeof(to->type[0]));
+    memcpy(to->chain, from->chain, chains * sizeof(to->chain[0]));
+    memcpy(to->port, from->port, ports * sizeof(to->port[0]));
+    memcpy(to->instance, from->instance, instances * sizeof(to->instance[0]));
+}
+
 int fx_page_read(const struct fx_page *page, struct fx_page *copy)
 {
     if (page->magic != FX_PAGE_MAGIC)
@@ -31,12 +52,20 @@ int fx_page_read(const struct fx_page *page, struct fx_page *copy)
             await_writer(attempt);
             continue;
         }
-        memcpy(copy, page, sizeof(*copy));
+        copy_used(copy, page);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (__atomic_load_n(&page->sequence, __ATOMIC_RELAXED) == before)
             return 0;
     }
     return -3;
+}
+
+void fx_page_write(struct fx_page *page, struct fx_page *draft)
+{
+    fx_page_begin(page);
+    draft->sequence = page->sequence;
+    copy_used(page, draft);
+    fx_page_end(page);
 }
 
 void fx_page_begin(struct fx_page *page)

@@ -149,6 +149,37 @@ static void the_page_is_read_whole_or_not_at_all(void)
     CHECK(fx_page_read(&page, &copy) == 0 && copy.offered == 8);
 }
 
+static void of_a_page_all_that_is_in_use_is_written_and_read(void)
+{
+    static struct fx_page draft, page, copy;
+    draft.magic = FX_PAGE_MAGIC;
+    draft.abi_version = FX_ABI_VERSION;
+    draft.size = sizeof(draft);
+    draft.types = draft.chains = draft.ports = 2;
+    draft.type[0].max_instances = 3;
+    draft.type[1].first = 3;
+    draft.type[1].max_instances = 4;
+    draft.type[1].unmapped = 11;
+    draft.chain[1].shed = 12;
+    draft.port[1].missed = 13;
+    draft.instance[6].served = 14;
+    draft.instance[7].served = 15;
+    fx_page_write(&page, &draft);
+    CHECK(fx_page_read(&page, &copy) == 0);
+    CHECK(copy.type[1].unmapped == 11 && copy.chain[1].shed == 12 && copy.port[1].missed == 13);
+    CHECK(copy.instance[6].served == 14 && copy.instance[7].served == 0);
+    draft.instance[6].served = 16;
+    fx_page_write(&page, &draft);
+    CHECK(fx_page_read(&page, &copy) == 0 && copy.instance[6].served == 16);
+    /* Counts that make no sense lead nowhere outside. */
+    draft.types = UINT16_MAX;
+    draft.chains = draft.ports = UINT16_MAX;
+    draft.type[FX_MAX_TYPES - 1].first = UINT16_MAX;
+    fx_page_write(&page, &draft);
+    CHECK(fx_page_read(&page, &copy) == 0);
+    CHECK(copy.instance[FX_MAX_ENTRIES - 1].served == 0);
+}
+
 int main(void)
 {
     both_directions_are_one_flow();
@@ -156,5 +187,6 @@ int main(void)
     a_flow_that_is_gone_is_not_brought_back_by_who_found_it();
     a_bucket_lets_its_rate_pass();
     the_page_is_read_whole_or_not_at_all();
+    of_a_page_all_that_is_in_use_is_written_and_read();
     return 0;
 }
