@@ -61,7 +61,8 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
 
 def observe(
     demand: FloatArray,
-    dropped: FloatArray,
+    unmapped: FloatArray,
+    ring_dropped: FloatArray,
     state: npt.NDArray[np.int8],
     arrived: FloatArray,
     queue_peak: FloatArray,
@@ -81,9 +82,9 @@ def observe(
     A loop over plain arrays, to be compiled: a deployment's decision waits for it.
 
     Args:
-        demand, dropped: of every NF type, packets/s, [N, T].
-        state, arrived, queue_peak: as in a reading, [N, T, I].
-        clipped: as in a reading, [N, T].
+        demand: of every NF type, packets/s, [N, T].
+        unmapped, clipped: as in a reading, [N, T].
+        ring_dropped, state, arrived, queue_peak: as in a reading, [N, T, I].
         preference: of every chain, [N].
         which: the chains of the memory that these are, [N].
         fixed: of every NF type, `ObservationEncoder._fixed`, [8, T].
@@ -102,7 +103,10 @@ def observe(
             capacity, ring, most = fixed[0, t], fixed[1, t], fixed[2, t]
             need = demand[n, t] / capacity
             log_need = np.log(max(need, FLOOR))
-            lost = min(dropped[n, t] / max(demand[n, t], capacity * FLOOR), 1.0)
+            dropped = unmapped[n, t]
+            for i in range(slots):
+                dropped += ring_dropped[n, t, i]
+            lost = min(dropped / max(demand[n, t], capacity * FLOOR), 1.0)
             if age[b] == 0:
                 history[:, b, t] = log_need
                 slow[:, b, t] = 0.0
@@ -191,6 +195,7 @@ def prepare() -> None:
     compiled(observe)(
         one,
         one,
+        np.zeros((1, 1, 1)),
         np.zeros((1, 1, 1), np.int8),
         np.zeros((1, 1, 1)),
         np.zeros((1, 1, 1)),
@@ -265,6 +270,10 @@ class ObservationEncoder:
         self.slow = np.zeros((5, *batch, chain.types))
         self.drops = np.zeros((3, *batch, chain.types))
         self.age = np.zeros(batch, dtype=np.int64)
+        flat = -1, self.age.size, chain.types
+        self._memory = tuple(a.reshape(flat) for a in (self.history, self.slow, self.drops))
+        self._ages = self.age.reshape(-1)
+        self._all = np.arange(self.age.size)
         self._near = np.array(_neighbours(chain))
         latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
         self._fixed = np.zeros((8, chain.types))
@@ -296,13 +305,14 @@ class ObservationEncoder:
             Features per NF type, [..., T, len(names)].
         """
         batch, types = self.batch if rows is None else rows.shape, self.chain.types
-        which = np.arange(self.age.size) if rows is None else rows
+        which = self._all if rows is None else rows
         count = len(which)
         found = np.empty((count, types, len(self.names)), dtype=np.float32)
-        of_types, of_slots, memory = (count, types), (count, types, -1), (-1, self.age.size, types)
+        of_types, of_slots = (count, types), (count, types, -1)
         compiled(observe)(
             reading.demand_pps(self.chain).reshape(of_types),
-            reading.type_dropped_pps.reshape(of_types),
+            reading.unmapped_pps.reshape(of_types),
+            reading.ring_dropped_pps.reshape(of_slots),
             reading.state.reshape(of_slots),
             reading.arrived_pps.reshape(of_slots),
             reading.queue_peak.reshape(of_slots),
@@ -311,10 +321,8 @@ class ObservationEncoder:
             which,
             self._fixed,
             self._near,
-            self.history.reshape(memory),
-            self.slow.reshape(memory),
-            self.drops.reshape(memory),
-            self.age.reshape(-1),
+            *self._memory,
+            self._ages,
             found,
         )
         return found.reshape(*batch, types, len(self.names))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from math import nan
@@ -135,6 +136,7 @@ class Deployment:
         number, targets, send_s = 0, self.chain.initial_instances, nan
         decision: Decision | None = None
         answers: tuple[Answer, ...] = ()
+        asked: Future[None] | None = None
         broken: BackendError | None = None
         while True:
             decided = None
@@ -144,7 +146,8 @@ class Deployment:
                     decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
                 except BackendError as error:
                     broken = error
-            if decision is not None:
+            if asked is not None:
+                asked.result()
                 answers = tuple(shadow.answer(until) for shadow in self.shadows)
             kept = reading.copy() if decided is None else decided.reading
             asked = None if decided is None else self._guard.later(self._ask_shadows, kept)
@@ -162,7 +165,6 @@ class Deployment:
             until = read + self.deadline_s
             read, clock_s = monotonic(), time()
             until = until if self.patient else read
-            asked.result()
 
     def _ask_shadows(self, reading: Reading) -> None:
         for shadow in self.shadows:
