@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
+import multiprocessing
 import os
 import pickle
 import signal
@@ -16,7 +17,6 @@ from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
 from flexnfv.policy import Policy, make_policy
 
-_PR_SET_PDEATHSIG = 1
 _URGENT_NICENESS = -10
 
 
@@ -38,10 +38,9 @@ def serve(
         state: what an earlier process of the same policy sent as its state; empty for none.
         urgent: run sooner than others, where the system lets us.
     """
-    # Ctrl-C reaches the whole group; the deployment alone says when its policies end. Should it be
-    # killed, the kernel ends this process, even one that hangs.
+    # Ctrl-C reaches the whole group; the deployment alone says when its policies end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_deployment()
     if urgent:
         # Not before all others, as the loop: a policy may spin until it is ended.
         with contextlib.suppress(OSError):
@@ -69,6 +68,22 @@ def serve(
             link.send(wire.pack(wire.answer_message(answer, question.number)))
             if answer.targets is not None and (kept := _state(policy)):
                 link.send(wire.pack(Message(Kind.STATE, question.number, body=kept)))
+
+
+def _die_with_deployment() -> None:
+    """Have the kernel end this process when the deployment's ends, even one that hangs.
+
+    Its parent is the fork server, which lives on for as long as any of its children does: what
+    tells is the pipe that only the deployment can write to, and of which nothing more comes.
+    """
+    deployment = multiprocessing.parent_process()
+    assert deployment is not None
+    pipe = deployment.sentinel
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if not deployment.is_alive():  # it was quicker
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def start(spec: str, chain: ServiceChain, seed: int | None) -> Policy:

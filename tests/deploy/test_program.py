@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,9 @@ def start(wild: Path, waves_file: Path) -> Iterator[Start]:
 
     yield begin
     for process in running:
-        if process.poll() is None:
-            process.kill()
+        for pid in in_group(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -114,7 +116,7 @@ def test_a_signal_ends_it_in_order(start: Start, tmp_path: Path, number: signal.
 
 def test_a_killed_one_leaves_readable_records_and_no_process(start: Start, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = start(out, policy="fickle:share=0.001,faults=spin")
+    process = start(out)
     wait_for(lambda: any((out / "record").glob("[0-9]*.parquet")), process)
     process.kill()
     process.communicate()
@@ -126,6 +128,15 @@ def test_a_killed_one_leaves_readable_records_and_no_process(start: Start, tmp_p
     assert main(["deploy", "join", str(out)]) == 0
     times = [float(reading.time_s) for reading in readings(out / "record.parquet")]
     assert times == [float(number + 1) for number in range(rows)]
+    assert_gone(process.pid)
+
+
+def test_a_policy_that_hangs_dies_with_a_killed_deployment(start: Start, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(out, "--realtime", "--shadow", "fickle:share=1,faults=spin", policy="static")
+    wait_for(lambda: decided(out) >= 2, process)
+    assert len(in_group(process.pid)) > 1
+    process.kill()
     assert_gone(process.pid)
 
 
