@@ -270,9 +270,6 @@ class ObservationEncoder:
         self.slow = np.zeros((5, *batch, chain.types))
         self.drops = np.zeros((3, *batch, chain.types))
         self.age = np.zeros(batch, dtype=np.int64)
-        flat = -1, self.age.size, chain.types
-        self._memory = tuple(a.reshape(flat) for a in (self.history, self.slow, self.drops))
-        self._ages = self.age.reshape(-1)
         self._all = np.arange(self.age.size)
         self._near = np.array(_neighbours(chain))
         latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
@@ -308,7 +305,7 @@ class ObservationEncoder:
         which = self._all if rows is None else rows
         count = len(which)
         found = np.empty((count, types, len(self.names)), dtype=np.float32)
-        of_types, of_slots = (count, types), (count, types, -1)
+        of_types, of_slots, memory = (count, types), (count, types, -1), (-1, self.age.size, types)
         compiled(observe)(
             reading.demand_pps(self.chain).reshape(of_types),
             reading.unmapped_pps.reshape(of_types),
@@ -321,8 +318,10 @@ class ObservationEncoder:
             which,
             self._fixed,
             self._near,
-            *self._memory,
-            self._ages,
+            self.history.reshape(memory),
+            self.slow.reshape(memory),
+            self.drops.reshape(memory),
+            self.age.reshape(-1),
             found,
         )
         return found.reshape(*batch, types, len(self.names))

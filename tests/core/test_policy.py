@@ -100,7 +100,7 @@ def test_state_is_exported_restored_and_cleared() -> None:
     [
         ("watermrk", "did you mean 'watermark'"),
         ("", "unknown policy"),
-        ("zzz", "known: clairvoyant, learned"),
+        ("zzz", "known: .*clairvoyant, .*learned, .*watermark"),
         ("watermark:hihg=0.5", "no parameter 'hihg'.*did you mean 'high'"),
         ("watermark:high", "parameter 'high' has no value"),
         ("watermark:high=9", "high is 9"),
