@@ -338,11 +338,11 @@ def train_all(args: Args, run: Run) -> list[Path]:
             list(seeds),
             args.rows,
         )
-    from flexnfv.train.progress import bar
+    from flexnfv.evaluation.progress import bar, in_all
 
     assert args.rows is not None
-    with bar("training", args.rows, "rows") as report:
-        return [train_seed(args, args.seed, run.seed(args.seed), report)]
+    with bar("training", args.rows, unit="rows") as tick:
+        return [train_seed(args, args.seed, run.seed(args.seed), in_all(tick))]
 
 
 def compare(args: Args, run: Run, bundles: list[Path]) -> None:

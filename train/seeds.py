@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexnfv.errors import BackendError
-from flexnfv.train.progress import bar
+from flexnfv.evaluation.progress import bar, in_all
 
 Train = Callable[[int, Callable[[int], None]], Path]
 
@@ -63,13 +63,13 @@ def train_on_ray(train: Train, seeds: list[int], rows: int) -> list[Path]:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="flexnfv-tune-") as scratch,
-            bar(f"training {len(seeds)} seeds", rows * len(seeds), "rows") as report,
+            bar(f"training {len(seeds)} seeds", rows * len(seeds), unit="rows") as tick,
         ):
             results = tune.Tuner(
                 tune.with_resources(trainable, {"cpu": 1}),
                 param_space={"seed": tune.grid_search(seeds)},
                 run_config=tune.RunConfig(
-                    storage_path=scratch, verbose=0, callbacks=[Watch(report)]
+                    storage_path=scratch, verbose=0, callbacks=[Watch(in_all(tick))]
                 ),
             ).fit()
     finally:

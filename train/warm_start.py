@@ -73,7 +73,8 @@ def fit(
     actor = list(policy.mlp_extractor.policy_net.parameters()) + list(head.parameters())
     optimizer = torch.optim.Adam(actor, lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    batches = max(1, len(observations) // minibatch)
+    minibatch = min(minibatch, len(observations))
+    batches = len(observations) // minibatch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=3 * learning_rate, total_steps=epochs * batches
     )

@@ -44,3 +44,15 @@ def bar(label: str, total: int, *, unit: str = "intervals", shown: bool = True) 
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         row = progress.add_task(label, total=total)
         yield lambda count: progress.advance(row, count)
+
+
+def in_all(tick: Tick) -> Tick:
+    """From how far a bar advances to how much is done in all, for whoever knows only that."""
+    before = 0
+
+    def reach(done: int) -> None:
+        nonlocal before
+        tick(done - before)
+        before = done
+
+    return reach

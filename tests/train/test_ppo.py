@@ -19,7 +19,7 @@ from flexnfv.train import ppo as program
 
 PROGRAM = Path(__file__).parents[2] / "train" / "ppo.py"
 SMALL = (
-    "--chain", "paper", "--rows", "20000", "--warm-start", "6000", "--chains", "32",
+    "--chain", "paper", "--rows", "20000", "--warm-start", "1000", "--chains", "32",
     "--steps", "16", "--minibatch", "512", "--episode", "64", "--critic-first", "1",
     "--benchmark-seeds", "0",
 )  # fmt: skip
