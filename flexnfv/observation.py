@@ -59,22 +59,54 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
     return up, down
 
 
-def observe(
-    demand: FloatArray,
-    unmapped: FloatArray,
+def add_losses(
+    arrived: FloatArray,
     ring_dropped: FloatArray,
+    unmapped: FloatArray,
+    shed: float,
+    through: FloatArray,
+    upstream: FloatArray,
+    demand: FloatArray,
+    dropped: FloatArray,
+) -> None:
+    """Fill demand and losses of one chain's NF types, [T], as a reading derives them.
+
+    Args:
+        arrived, ring_dropped: as in a reading, [T, I].
+        unmapped, shed: as in a reading, [T] and one.
+        through, upstream: of the chain, [T] and [T, T].
+        demand, dropped: filled.
+    """
+    types, slots = arrived.shape
+    for t in range(types):
+        demand[t] = unmapped[t] + shed * through[t]
+        dropped[t] = unmapped[t]
+        for i in range(slots):
+            demand[t] += arrived[t, i]
+            dropped[t] += ring_dropped[t, i]
+    for t in range(types):
+        for after in range(types):
+            demand[after] += dropped[t] * upstream[t, after]
+
+
+def observe(
     state: npt.NDArray[np.int8],
     arrived: FloatArray,
+    ring_dropped: FloatArray,
     queue_peak: FloatArray,
+    unmapped: FloatArray,
     clipped: IntArray,
+    shed: FloatArray,
     preference: FloatArray,
     which: IntArray,
     fixed: FloatArray,
     near: FloatArray,
+    upstream: FloatArray,
     history: FloatArray,
     slow: FloatArray,
     drops: FloatArray,
     age: IntArray,
+    demand: FloatArray,
     rows: npt.NDArray[np.float32],
 ) -> None:
     """Observe some chains, and remember it.
@@ -82,31 +114,41 @@ def observe(
     A loop over plain arrays, to be compiled: a deployment's decision waits for it.
 
     Args:
-        demand: of every NF type, packets/s, [N, T].
+        state, arrived, ring_dropped, queue_peak: as in a reading, [N, T, I].
         unmapped, clipped: as in a reading, [N, T].
-        ring_dropped, state, arrived, queue_peak: as in a reading, [N, T, I].
+        shed: as in a reading, [N].
         preference: of every chain, [N].
         which: the chains of the memory that these are, [N].
-        fixed: of every NF type, `ObservationEncoder._fixed`, [8, T].
+        fixed: of every NF type, `ObservationEncoder._fixed`, [9, T].
         near: averaging matrices to the neighbours upstream and downstream, [2, T, T].
+        upstream: of the chain, [T, T].
         history, slow, drops, age: the memory, [..., B, T] and [B]; updated.
+        demand: of every NF type, packets/s, [N, T]; filled.
         rows: filled, [N, T, features].
     """
-    types, slots = demand.shape[1], arrived.shape[2]
+    types, slots = arrived.shape[1], arrived.shape[2]
+    dropped = np.empty(types)
     shown = np.empty((types, 3))
     counts = np.empty(5)
     for n in range(demand.shape[0]):
         b = which[n]
         slowest = max(SLOWEST, 1.0 / (age[b] + 1.0))
+        add_losses(
+            arrived[n],
+            ring_dropped[n],
+            unmapped[n],
+            shed[n],
+            fixed[8],
+            upstream,
+            demand[n],
+            dropped,
+        )
         for t in range(types):
             row = rows[n, t]
             capacity, ring, most = fixed[0, t], fixed[1, t], fixed[2, t]
             need = demand[n, t] / capacity
             log_need = np.log(max(need, FLOOR))
-            dropped = unmapped[n, t]
-            for i in range(slots):
-                dropped += ring_dropped[n, t, i]
-            lost = min(dropped / max(demand[n, t], capacity * FLOOR), 1.0)
+            lost = min(dropped[t] / max(demand[n, t], capacity * FLOOR), 1.0)
             if age[b] == 0:
                 history[:, b, t] = log_need
                 slow[:, b, t] = 0.0
@@ -173,7 +215,7 @@ def observe(
             row[36] = min(counts[DRAINING] / whole, CLIP)
             row[37] = max((most - need) / most, -1.0)
             row[38] = min(clipped[n, t] / whole, CLIP)
-            row[45:50] = fixed[3:, t]
+            row[45:50] = fixed[3:8, t]
             row[50] = np.log10(preference[n]) / 3.0
         for t in range(types):
             for k in range(3):
@@ -191,23 +233,25 @@ def observe(
 @cache
 def prepare() -> None:
     """Have `observe` compiled, or read from numba's cache: that may take several intervals."""
-    one, row = np.zeros((1, 1)), np.zeros(1)
+    one, slot, single = np.zeros(1), np.zeros((1, 1, 1)), np.zeros((1, 1))
     compiled(observe)(
-        one,
-        one,
-        np.zeros((1, 1, 1)),
         np.zeros((1, 1, 1), np.int8),
-        np.zeros((1, 1, 1)),
-        np.zeros((1, 1, 1)),
+        slot,
+        slot,
+        slot,
+        single,
         np.zeros((1, 1), np.int64),
-        row + 1.0,
+        one,
+        one + 1.0,
         np.zeros(1, np.int64),
-        np.ones((8, 1)),
+        np.ones((9, 1)),
         np.zeros((2, 1, 1)),
+        single,
         np.zeros((WINDOW, 1, 1)),
         np.zeros((5, 1, 1)),
         np.zeros((3, 1, 1)),
         np.zeros(1, np.int64),
+        np.zeros((1, 1)),
         np.zeros((1, 1, len(ObservationEncoder.names)), np.float32),
     )
 
@@ -218,6 +262,9 @@ class ObservationEncoder:
     Args:
         chain: the chain that the readings are of.
         batch: batch dimensions of the readings, () for single ones.
+
+    Attributes:
+        demand_pps: `Reading.demand_pps` of the reading that was encoded last.
     """
 
     names: tuple[str, ...] = (
@@ -270,16 +317,19 @@ class ObservationEncoder:
         self.slow = np.zeros((5, *batch, chain.types))
         self.drops = np.zeros((3, *batch, chain.types))
         self.age = np.zeros(batch, dtype=np.int64)
+        self.demand_pps = np.zeros((*batch, chain.types))
         self._all = np.arange(self.age.size)
         self._near = np.array(_neighbours(chain))
         latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
-        self._fixed = np.zeros((8, chain.types))
+        self._upstream = np.array(chain.upstream)
+        self._fixed = np.zeros((9, chain.types))
         self._fixed[0] = chain.capacity_pps
         self._fixed[1] = chain.ring_slots
         self._fixed[2] = chain.max_instances
         self._fixed[3:5] = self._near.sum(axis=2) > 0
         self._fixed[5:7] = np.log1p(latencies / chain.interval_s)[:, None]
         self._fixed[7] = chain.mapping_kinds == EVEN
+        self._fixed[8] = chain.through
 
     def reset(self, which: npt.NDArray[np.bool_ | np.int64] | None = None) -> None:
         """Forget the past, of all chains or of those that `which` marks or lists."""
@@ -305,25 +355,29 @@ class ObservationEncoder:
         which = self._all if rows is None else rows
         count = len(which)
         found = np.empty((count, types, len(self.names)), dtype=np.float32)
+        demand = np.empty((count, types))
         of_types, of_slots, memory = (count, types), (count, types, -1), (-1, self.age.size, types)
         compiled(observe)(
-            reading.demand_pps(self.chain).reshape(of_types),
-            reading.unmapped_pps.reshape(of_types),
-            reading.ring_dropped_pps.reshape(of_slots),
             reading.state.reshape(of_slots),
             reading.arrived_pps.reshape(of_slots),
+            reading.ring_dropped_pps.reshape(of_slots),
             reading.queue_peak.reshape(of_slots),
+            reading.unmapped_pps.reshape(of_types),
             reading.clipped.reshape(of_types),
+            reading.shed_pps.reshape(count),
             np.full(batch, preference, dtype=np.float64).reshape(count),
             which,
             self._fixed,
             self._near,
+            self._upstream,
             self.history.reshape(memory),
             self.slow.reshape(memory),
             self.drops.reshape(memory),
             self.age.reshape(-1),
+            demand,
             found,
         )
+        self.demand_pps = demand.reshape(*batch, types)
         return found.reshape(*batch, types, len(self.names))
 
     def export_state(self) -> dict[str, npt.NDArray[Any]]:

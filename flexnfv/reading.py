@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, InstanceState
 
 Array = npt.NDArray[Any]
@@ -239,19 +238,13 @@ class Reading:
         known: tuple[ServiceChain, FloatArray] | None = self.__dict__.get("_demand")
         if known is not None and known[0] is chain:
             return known[1]
-        demand = np.empty(self.unmapped_pps.shape)
-        types, slots = self.arrived_pps.shape[-2:]
-        compiled(add_up)(
-            self.arrived_pps.reshape(-1, types, slots),
-            self.ring_dropped_pps.reshape(-1, types, slots),
-            self.unmapped_pps.reshape(-1, types),
-            self.shed_pps.reshape(-1),
-            chain.upstream,
-            chain.through,
-            demand.reshape(-1, types),
+        demand = (
+            self.type_arrived_pps
+            + self.type_dropped_pps @ chain.upstream
+            + self.shed_pps[..., None] * chain.through
         )
         self.__dict__["_demand"] = (chain, demand)
-        return demand
+        return np.asarray(demand)
 
     def core_usage(self, chain: ServiceChain) -> FloatArray:
         """Cores of running, launching and draining instances, per NF type, [..., T]."""
@@ -271,36 +264,6 @@ class Reading:
             out=np.zeros_like(self.offered_pps),
             where=self.offered_pps > 0,
         )
-
-
-def add_up(
-    arrived: FloatArray,
-    ring_dropped: FloatArray,
-    unmapped: FloatArray,
-    shed: FloatArray,
-    upstream: FloatArray,
-    through: FloatArray,
-    demand: FloatArray,
-) -> None:
-    """Fill the demand of every NF type, [N, T]; to be compiled, since a decision waits for it.
-
-    Args:
-        arrived, ring_dropped: as in a reading, [N, T, I].
-        unmapped, shed: as in a reading, [N, T] and [N].
-        upstream, through: of the chain, [T, T] and [T].
-        demand: filled.
-    """
-    for n in range(demand.shape[0]):
-        for t in range(demand.shape[1]):
-            demand[n, t] = unmapped[n, t] + shed[n] * through[t]
-        for t in range(demand.shape[1]):
-            lost = unmapped[n, t]
-            for slot in range(arrived.shape[2]):
-                demand[n, t] += arrived[n, t, slot]
-                lost += ring_dropped[n, t, slot]
-            if lost > 0:
-                for after in range(demand.shape[1]):
-                    demand[n, after] += lost * upstream[t, after]
 
 
 @cache

@@ -113,7 +113,8 @@ class Snapshot:
 
     @cached_property
     def page(self) -> Records:
-        """The page as an array of one record, [1]."""
+        """The page as an array of one record, [1]; of types, chains, ports and instances only those
+        that there are mean something."""
         return np.frombuffer(self._bytes, PAGE_DTYPE)  # a tenth of what `view` takes
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import socket
 import struct
@@ -10,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from flexnfv.errors import BackendError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.abi import (
     ABI_VERSION,
     ENTRIES,
@@ -74,6 +75,7 @@ class Client:
         self.folder = folder
         self._lock = threading.Lock()
         self._sequence = 0
+        self._held: IO[bytes] | None = None
         self._request = ffi.new("struct fx_request *")
         self._request_bytes = ffi.buffer(self._request)
         self._reply = ffi.new("struct fx_reply *")
@@ -97,6 +99,30 @@ class Client:
         """End the connection; the manager runs on. May be called twice."""
         self._socket.close()
         self.page.close()
+        if self._held is not None:
+            fcntl.flock(self._held, fcntl.LOCK_UN)  # a process forked meanwhile has it open, too
+            self._held.close()
+            self._held = None
+
+    def hold(self) -> None:
+        """Be the one controller until closed, or until the process ends; may be called twice.
+
+        Raises:
+            InputError: somebody else is.
+        """
+        if self._held is not None:
+            return
+        page = self.page.path.open("rb")
+        try:
+            fcntl.flock(page, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            page.close()
+            raise InputError(
+                "somebody else decides for this manager",
+                where=str(self.folder),
+                fix="end that one first (flexnfv deploy, bench, train or an environment)",
+            ) from None
+        self._held = page
 
     def __enter__(self) -> Self:
         return self

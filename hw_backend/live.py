@@ -228,7 +228,7 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            client.targets([min(most, MOST_WANTED) for most in wanted.tolist()])
+            client.targets([min(count, MOST_WANTED) for count in wanted.tolist()])
 
     def wait(self) -> Reading:
         """The second half of `step`; raises what that does."""
@@ -392,6 +392,7 @@ class LiveBackend:
             )
             self._client = self._testbed.start().client
         assert self._client is not None
+        self._client.hold()
         return self._client
 
     def _restore(self, client: Client) -> None:
@@ -418,10 +419,10 @@ class LiveBackend:
             time.sleep(_POLL_S)
 
     def _attached(self, folder: Path) -> Client:
-        """A connection to the manager in `folder`, which must run this chain.
+        """A connection to the manager in `folder`, which must run this chain for nobody else.
 
         Raises:
-            InputError: it runs another chain.
+            InputError: it runs another chain, or somebody else decides for it.
         """
         client = Client(folder)
         types = client.read().types
@@ -434,6 +435,11 @@ class LiveBackend:
                 where=str(folder),
                 fix=f"give the chain that it was started with, not {self.chain.name!r}",
             )
+        try:
+            client.hold()
+        except InputError:
+            client.close()
+            raise
         return client
 
     # --- traffic ----------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def paced_pps(
 
 
 def page_read_s(chain: ServiceChain, *, reads: int = 10_000) -> list[float]:
-    """Time of reading the whole statistics page, while packets pass."""
+    """Time of reading the statistics page, while packets pass."""
     with Testbed(chain, ports=("null",), options=FAST) as testbed:
         time.sleep(_WARM_UP_S)
         taken = []

@@ -33,16 +33,17 @@ class _Network:
     def __call__(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits [N, A] of rows [N, F], valid until the next call."""
         if rows.shape != self._rows.shape:
-            self._rows = np.empty_like(rows)
-            self._logits = np.empty((len(rows), len(OFFSETS)), np.float32)
-            for bind, name, array in (
-                (self._binding.bind_input, INPUT, self._rows),
-                (self._binding.bind_output, OUTPUT, self._logits),
-            ):
-                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            self._bind(np.empty(rows.shape, np.float32))
         self._rows[...] = rows
         self._session.run_with_iobinding(self._binding)
         return self._logits
+
+    def _bind(self, rows: npt.NDArray[np.float32]) -> None:
+        logits = np.empty((len(rows), len(OFFSETS)), np.float32)
+        memory = "cpu", 0, np.float32
+        self._binding.bind_input(INPUT, *memory, rows.shape, rows.ctypes.data)
+        self._binding.bind_output(OUTPUT, *memory, logits.shape, logits.ctypes.data)
+        self._rows, self._logits = rows, logits
 
 
 class Learned(BasePolicy):
@@ -106,7 +107,7 @@ class Learned(BasePolicy):
             self._encoder = ObservationEncoder(self.chain, reading.batch)
         rows = self._encoder.encode(reading, self.preference)
         logits = self._network(rows.reshape(-1, rows.shape[-1]))
-        return self._choose(logits, reading.demand_pps(self.chain))
+        return self._choose(logits, self._encoder.demand_pps)
 
     def _choose(
         self, logits: npt.NDArray[np.float32], demand: npt.NDArray[np.float64]

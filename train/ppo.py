@@ -326,7 +326,7 @@ def falling(start: float) -> Callable[[float], float]:
 # --- several seeds, the comparison, the command -------------------------------------------------
 
 
-def train_all(args: Args, run: Run) -> list[Path]:
+def trafrom_totals(args: Args, run: Run) -> list[Path]:
     """Train every seed, in this process or side by side through Ray; their bundles."""
     seeds = range(args.seed, args.seed + args.seeds)
     if args.seeds > 1:
@@ -338,11 +338,11 @@ def train_all(args: Args, run: Run) -> list[Path]:
             list(seeds),
             args.rows,
         )
-    from flexnfv.evaluation.progress import bar, in_all
+    from flexnfv.evaluation.progress import bar, from_totals
 
     assert args.rows is not None
     with bar("training", args.rows, unit="rows") as tick:
-        return [train_seed(args, args.seed, run.seed(args.seed), in_all(tick))]
+        return [train_seed(args, args.seed, run.seed(args.seed), from_totals(tick))]
 
 
 def compare(args: Args, run: Run, bundles: list[Path]) -> None:
@@ -387,7 +387,7 @@ def main(args: Args) -> None:
     if args.live:
         tell_live(args)
     try:
-        bundles = train_all(args, run)
+        bundles = trafrom_totals(args, run)
     except (KeyboardInterrupt, BackendError) as stop:
         raise type(stop)(
             "; ".join(filter(None, (str(stop), f"go on: python train/ppo.py --resume {run.path}")))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexnfv.errors import BackendError
-from flexnfv.evaluation.progress import bar, in_all
+from flexnfv.evaluation.progress import bar, from_totals
 
 Train = Callable[[int, Callable[[int], None]], Path]
 
@@ -69,7 +69,7 @@ def train_on_ray(train: Train, seeds: list[int], rows: int) -> list[Path]:
                 tune.with_resources(trainable, {"cpu": 1}),
                 param_space={"seed": tune.grid_search(seeds)},
                 run_config=tune.RunConfig(
-                    storage_path=scratch, verbose=0, callbacks=[Watch(in_all(tick))]
+                    storage_path=scratch, verbose=0, callbacks=[Watch(from_totals(tick))]
                 ),
             ).fit()
     finally:

@@ -62,7 +62,7 @@ def judge(targets: npt.ArrayLike, chain: ServiceChain) -> IntArray:
         ValueError: no targets (`flexnfv.backend.check_targets`), or above `MOST_TIMES`.
     """
     checked = check_targets(targets, (chain.types,))
-    if np.count_nonzero(checked > MOST_TIMES * chain.max_instances):
+    if (checked > MOST_TIMES * chain.max_instances).any():
         raise ValueError(f"targets are above {MOST_TIMES} times the NF type's max_instances")
     return checked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flexnfv.evaluation.episode import Tick
@@ -46,8 +46,8 @@ def bar(label: str, total: int, *, unit: str = "intervals", shown: bool = True) 
         yield lambda count: progress.advance(row, count)
 
 
-def in_all(tick: Tick) -> Tick:
-    """From how far a bar advances to how much is done in all, for whoever knows only that."""
+def from_totals(tick: Tick) -> Callable[[int], None]:
+    """Moves a bar for whoever knows only how much is done in all."""
     before = 0
 
     def reach(done: int) -> None:

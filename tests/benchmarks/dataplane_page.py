@@ -1,4 +1,4 @@
-"""How long Python takes to read the whole statistics page while packets pass.
+"""How long Python takes to read the statistics page while packets pass.
 
 Run: python -m tests.benchmarks.dataplane_page
 Floor: at most 10 us.

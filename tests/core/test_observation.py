@@ -142,6 +142,8 @@ def wandering(chain: ServiceChain, batch: int, count: int) -> list[Reading]:
         one.arrived_pps[...] = rng.uniform(0, 3e6, one.state.shape) * (one.state == RUNNING)
         one.ring_dropped_pps[...] = rng.uniform(0, 1e5, one.state.shape)
         one.queue_peak[...] = rng.uniform(0, 500, one.state.shape)
+        one.unmapped_pps[...] = rng.uniform(0, 1e5, one.unmapped_pps.shape)
+        one.shed_pps[...] = rng.uniform(0, 1e5, one.shed_pps.shape)
         made.append(one)
     return made
 
@@ -160,6 +162,17 @@ def test_a_batch_is_encoded_as_its_chains_are_alone(name: str) -> None:
         for index, encoder in enumerate(alone):
             single = encoder.encode(batch[index], float(preference[index]))
             np.testing.assert_allclose(rows[index], single, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_demand_is_the_readings(name: str) -> None:
+    chain = load_chain(name)
+    encoder, single = ObservationEncoder(chain, (3,)), ObservationEncoder(chain)
+    for batch in wandering(chain, 3, 5):
+        encoder.encode(batch)
+        np.testing.assert_allclose(encoder.demand_pps, batch.demand_pps(chain), rtol=1e-12)
+        single.encode(batch[1])
+        np.testing.assert_allclose(single.demand_pps, batch.demand_pps(chain)[1], rtol=1e-12)
 
 
 def test_some_rows_are_encoded_as_in_the_whole(chain: ServiceChain) -> None:

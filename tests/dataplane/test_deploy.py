@@ -218,5 +218,9 @@ def test_what_the_manager_was_started_with_is_not_changed_by_who_takes_it_over(
         complaint = capsys.readouterr().err
         assert said in complaint
         assert complaint.count("\n") == 1
+    with Client(testbed.folder) as other:
+        other.hold()
+        assert main([*command, *here]) == 2
+        assert "somebody else decides for this manager" in capsys.readouterr().err
     assert not testbed.client.read().header["law_enabled"]
     assert not (tmp_path / "never").exists()

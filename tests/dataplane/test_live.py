@@ -264,6 +264,23 @@ def test_it_attaches_to_a_running_manager_and_leaves_it_running(make: Make, tmp_
             LiveBackend(other, attach=tmp_path / "m")
 
 
+def test_one_decides_for_a_manager_at_a_time(make: Make, tmp_path: Path) -> None:
+    one = make(folder=tmp_path / "m", spares=0)
+    one.reset(steady())
+    with pytest.raises(InputError, match="somebody else decides for this manager"):
+        LiveBackend(chain(), attach=tmp_path / "m")
+    one.reset(steady())
+    assert carries(one)
+    one.close()
+    with Testbed(chain(), folder=tmp_path / "m", options=ManagerOptions()):
+        one = make(attach=tmp_path / "m")
+        with pytest.raises(InputError, match="somebody else decides for this manager"):
+            LiveBackend(chain(), attach=tmp_path / "m")
+        one.close()
+        other = make(attach=tmp_path / "m")
+        other.reset(None)
+
+
 def test_ports_that_no_generator_reaches_carry_their_own_traffic(make: Make) -> None:
     backend = make(ports=("null",), pacing=False, scale=1)
     with pytest.raises(InputError, match="memif"):

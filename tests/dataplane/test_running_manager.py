@@ -10,6 +10,7 @@ from tests.dataplane import running_manager
 from tests.dataplane.running_manager import Manager, ended_afterwards, need_dataplane
 
 
+@pytest.mark.dataplane
 def test_a_manager_that_nobody_ended_is_ended(tmp_path: Path) -> None:
     need_dataplane()
     text = "type a function=monitor\nchain main types=a\nport net_null0 peer=0\n"

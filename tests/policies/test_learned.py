@@ -66,6 +66,18 @@ def test_a_batch_is_decided_as_its_readings_one_by_one(path: Path) -> None:
             assert (policy.decide(batch[index]) == given[index]).all()
 
 
+def test_the_number_of_chains_may_change(path: Path) -> None:
+    policy = Learned(path)
+    rng = np.random.default_rng(5)
+    for batch in ((3,), (), (5,), (2, 2), ()):
+        policy.reset(CHAIN)
+        fresh = Learned(path)
+        fresh.reset(CHAIN)
+        for _ in range(5):
+            now = random_reading(rng, batch)
+            assert (policy.decide(now) == fresh.decide(now)).all()
+
+
 def test_an_exported_state_continues_as_if_nothing_had_happened(path: Path) -> None:
     one, other = Learned(path), Learned(path)
     one.reset(CHAIN)

@@ -262,17 +262,22 @@ static const char *const cause_names[FX_CAUSES] = {
     "dropped_ring_full", "dropped_no_instance", "dropped_by_nf",   "dropped_port_full",
     "dropped_death",     "dropped_shed",        "dropped_shutdown"};
 
-static void lock_and_read(void)
+/* Returns 0 with the lock held, -1 without it if there is nothing whole to tell. */
+static int lock_and_read(void)
 {
     pthread_mutex_lock(&telemetry_lock);
-    fx_page_read(page, &shown);
+    if (fx_page_read(page, &shown) == 0)
+        return 0;
+    pthread_mutex_unlock(&telemetry_lock);
+    return -1;
 }
 
 static int tell_totals(const char *command, const char *params, struct rte_tel_data *data)
 {
     (void)command;
     (void)params;
-    lock_and_read();
+    if (lock_and_read() != 0)
+        return -1;
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_u64(data, "time_ns", shown.time_ns);
     rte_tel_data_add_dict_u64(data, "offered", shown.offered);
@@ -292,7 +297,8 @@ static int tell_instance(const char *command, const char *params, struct rte_tel
     int entry = params && *params ? atoi(params) : -1;
     if (entry < 0 || entry >= (int)mgr->entries)
         return -1;
-    lock_and_read();
+    if (lock_and_read() != 0)
+        return -1;
     const struct fx_page_instance *i = &shown.instance[entry];
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_string(data, "type", shown.type[i->type].name);
@@ -313,7 +319,8 @@ static int tell_list(const char *command, const char *params, struct rte_tel_dat
 {
     (void)command;
     (void)params;
-    lock_and_read();
+    if (lock_and_read() != 0)
+        return -1;
     rte_tel_data_start_array(data, RTE_TEL_INT_VAL);
     for (uint32_t entry = 0; entry < mgr->entries; entry++)
         if (shown.instance[entry].state != FX_STOPPED)
