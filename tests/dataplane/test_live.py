@@ -100,6 +100,17 @@ def test_a_late_step_is_counted_and_its_reading_misses_no_packet(make: Make) -> 
     assert float(readings[-1].time_s) == pytest.approx(6, abs=0.2)
 
 
+def test_a_trace_begins_with_its_episode(make: Make) -> None:
+    wanted = np.array([6e6, 2e6] * 20)
+    backend = make()
+    offered = [float(backend.reset(Trace("jumps", wanted, INTERVAL_S)).offered_pps)]
+    while backend.remaining:
+        offered.append(float(backend.step(np.array([4, 4, 4])).offered_pps))
+    # What of an interval's packets belongs to the one before tells how late the trace runs.
+    excess, step = np.array(offered)[1:] - wanted[1:], -np.diff(wanted)
+    assert abs(np.median(excess / step)) * INTERVAL_S < 2e-3
+
+
 def test_what_is_rehearsed_are_readings_of_the_last_milliseconds(make: Make) -> None:
     backend = make()
     rehearsed: list[Reading] = []

@@ -168,6 +168,8 @@ static int run_all(struct generator *generator, struct schedule *schedule)
                 options->port, (double)options->link_wait_ns / 1e9);
         return EXIT_PORT_FAILED;
     }
+    if (!options->search)
+        run_prepare(generator); /* so that it starts when it is told to */
     report_ready(generator);
     if (options->search)
         search_run(generator);

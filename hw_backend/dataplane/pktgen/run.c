@@ -293,6 +293,14 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+void run_prepare(struct generator *generator)
+{
+    generator->stream++;
+    sender_restart(&generator->sender, generator->stream);
+    if (generator->receives)
+        receiver_restart(&generator->receiver, generator->stream);
+}
+
 void run_schedule(struct generator *generator, struct schedule *schedule, bool records,
                   struct run_result *result)
 {
@@ -304,10 +312,6 @@ void run_schedule(struct generator *generator, struct schedule *schedule, bool r
     };
     double cpu_before = cpu_seconds();
     uint64_t now_ns = 0;
-    generator->stream++;
-    sender_restart(&generator->sender, generator->stream);
-    if (generator->receives)
-        receiver_restart(&generator->receiver, generator->stream);
     run.start_ns = clock_ns();
     while (!signalled && !run.stopped && !ferror(stdout)) {
         now_ns = clock_ns() - run.start_ns;

@@ -58,6 +58,9 @@ void run_be_punctual(const struct options *options);
 /* Waits for the ports' links, receiving meanwhile; false when it took too long or was stopped. */
 bool run_await_link(struct generator *generator);
 
+/* A new stream, counted from zero: before every schedule, since it takes milliseconds. */
+void run_prepare(struct generator *generator);
+
 /* Waits for the command `start`; false when stopped instead. */
 bool run_await_start(struct generator *generator, struct schedule *schedule);
 

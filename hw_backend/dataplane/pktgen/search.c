@@ -28,6 +28,7 @@ void search_run(struct generator *generator)
     while (result.end == RUN_DONE && (pps = bisect_next(&bisect)) > 0) {
         struct schedule schedule;
         schedule_constant(&schedule, pps, options->trial_ns, 0);
+        run_prepare(generator);
         run_schedule(generator, &schedule, false, &result);
         schedule_free(&schedule);
         if (result.end != RUN_DONE)
