@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,14 @@ from flexnfv.evaluation.traffic import Peak, Traffic, resolve
 POLICIES: Final = ("static", "watermark", "target_tracking")
 BASELINE: Final = "watermark"
 SEEDS: Final = 5
+
+
+class _Scratch:
+    """A temporary directory that goes, without a word, with the last result that holds it."""
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix="flexnfv-bench-")
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
 
 
 def benchmark(
@@ -82,7 +92,7 @@ def benchmark(
         judged=judged,
     )
     check(plan.contestants, judged or loaded, plan.traces[0])
-    scratch = tempfile.TemporaryDirectory(prefix="flexnfv-bench-") if out is None else None
+    scratch = _Scratch() if out is None else None
     directory = Path(scratch.name) if scratch is not None else Path(out or "")
     grids.open_directory(plan, directory)
     if started is not None:
