@@ -812,6 +812,7 @@ def test_rx_and_tx_threads_of_their_own_count_as_exactly(
 ) -> None:
     manager = start(f"set {threads} entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
     manager.command("TARGETS", targets=[2, 2, 2])
+    manager.await_states(1, [RUNNING, RUNNING, STOPPED, STOPPED])
     manager.until(lambda: manager.page().delivered > 100_000, "packets")
     for slot in range(2):
         manager.command("KILL", nf=1, slot=slot)

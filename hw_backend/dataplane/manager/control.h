@@ -53,6 +53,20 @@ void fx_processes_refill(void);
 void fx_processes_end(void);
 
 uint32_t fx_spares_ready(void);
+bool fx_process_starts(void); /* any of them, right now */
+
+/* --- locks.c: DPDK's locks, and who has died with one ------------------------------------------
+ */
+
+/* Finds the locks; a memory zone must be there. -1 with the reason. */
+int fx_locks_init(struct fx_error *error);
+
+/* A process has ended in the middle of its start. */
+void fx_locks_suspect(void);
+
+/* Every status period: after a death like that, what nobody alive can hold is freed. starting: an
+ * NF is starting right now. */
+void fx_locks_tick(bool starting, uint64_t now);
 
 /* --- scaling.c: the life of instances, targets, the law --------------------------------------- */
 

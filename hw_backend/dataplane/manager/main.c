@@ -696,7 +696,7 @@ static int start(int argc, char **argv, bool *eal, struct fx_error *error)
     if (eal_init(error) != 0)
         return -1;
     *eal = true;
-    if (make_shared(error) != 0 || fx_ports_init(error) != 0)
+    if (make_shared(error) != 0 || fx_locks_init(error) != 0 || fx_ports_init(error) != 0)
         return -1;
     fx_scaling_init();
     atomic_store(&mgr->closed, true);

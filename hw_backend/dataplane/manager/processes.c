@@ -232,6 +232,15 @@ uint32_t fx_spares_ready(void)
     return ready;
 }
 
+bool fx_process_starts(void)
+{
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
+        if (fx_process[seat].pid != 0 &&
+            atomic_load(&mgr->shared->seat[seat].phase) == FX_PHASE_STARTING)
+            return true;
+    return false;
+}
+
 void fx_processes_refill(void)
 {
     uint32_t spares = 0;
@@ -281,7 +290,8 @@ int fx_process_reap(int index)
     }
     remove_leftovers(process->pid);
     give_back(&mgr->shared->seat[index]);
-    atomic_store(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY);
+    if (atomic_exchange(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY) == FX_PHASE_STARTING)
+        fx_locks_suspect();
     if (process->entry < 0)
         refill_after_ns = fx_now_ns() + REFILL_PAUSE_NS;
     *process = (struct fx_process){0};

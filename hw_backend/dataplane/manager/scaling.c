@@ -746,6 +746,7 @@ static void kill_if_hung(uint32_t entry, uint64_t now)
 
 void fx_scaling_tick(uint64_t now)
 {
+    fx_locks_tick(fx_process_starts(), now);
     for (uint32_t entry = 0; entry < mgr->entries; entry++)
         kill_if_hung(entry, now);
     for (uint32_t type = 0; type < mgr->config.types; type++)
