@@ -326,7 +326,7 @@ def falling(start: float) -> Callable[[float], float]:
 # --- several seeds, the comparison, the command -------------------------------------------------
 
 
-def trafrom_totals(args: Args, run: Run) -> list[Path]:
+def train_all(args: Args, run: Run) -> list[Path]:
     """Train every seed, in this process or side by side through Ray; their bundles."""
     seeds = range(args.seed, args.seed + args.seeds)
     if args.seeds > 1:
@@ -387,7 +387,7 @@ def main(args: Args) -> None:
     if args.live:
         tell_live(args)
     try:
-        bundles = trafrom_totals(args, run)
+        bundles = train_all(args, run)
     except (KeyboardInterrupt, BackendError) as stop:
         raise type(stop)(
             "; ".join(filter(None, (str(stop), f"go on: python train/ppo.py --resume {run.path}")))

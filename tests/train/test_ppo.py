@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).parents[2] / "train" / "ppo.py"
 SMALL = (
     "--chain", "paper", "--rows", "20000", "--warm-start", "1000", "--chains", "32",
     "--steps", "16", "--minibatch", "512", "--episode", "64", "--critic-first", "1",
-    "--benchmark-seeds", "0",
+    "--benchmark-seeds", "0", "--validation", "synthetic/flash_crowd?duration_s=120",
 )  # fmt: skip
 
 
