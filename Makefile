@@ -43,11 +43,13 @@ dataplane: $(READY)
 test: $(READY)
 	@.ci/test $(ARGS)
 
-# As modules, so that they reach what they share with the tests.
+# As modules, so that they reach what they share with the tests. One that cannot run says so in a
+# line and stops none after it.
 bench: $(READY)
-	@for program in $(basename $(notdir $(wildcard tests/benchmarks/[a-z]*.py))); do \
-	    echo "== $$program"; $(BIN)/python -m tests.benchmarks.$$program $(ARGS) || exit; \
-	done
+	@{ .ci/setup-dataplane && .ci/build-dataplane; } || [ -z "$$FLEXNFV_REQUIRE_DPDK" ]
+	@failed=0; for program in $(PROGRAM); do \
+	    echo "== $$program"; $(BIN)/python -m tests.benchmarks.$$program $(ARGS) || failed=1; \
+	done; exit $$failed
 
 # On the model alone, after one line that says why, where the dataplane cannot be built or run.
 reproduce: $(READY)

@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 
 RATE_WITHIN: Final = 0.01
 """Relative distance of the offered rate from the wanted one within which it counts as kept."""
+_ROUNDING_S: Final = 1e-3
+"""A reading that ends so soon after a second does not belong to the next one."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,34 @@ def wanted_pps(trace: Trace | None, reading: Reading) -> Array:
 
 
 def off_rate(reading: Reading, wanted: Array) -> Array:
-    """Whether readings were offered another rate than wanted; False where none was."""
-    packets = np.abs(reading.offered_pps - wanted) * reading.interval_s
-    allowed = RATE_WITHIN * wanted * np.maximum(reading.interval_s, 1.0)
+    """Whether readings were offered another rate than wanted: alone, or in the second they end in.
+
+    Either way by more than 1 % of a second's packets, or of a longer reading's.
+
+    Args:
+        reading: consecutive readings along its first axis, [N, ...].
+        wanted: packets/s, [N, ...]; NaN where nothing was wanted.
+
+    Returns:
+        [N, ...]; False where nothing was wanted.
+    """
+    rows = (reading.time_s.shape[0], -1)
+    length_s = reading.interval_s.reshape(rows)
+    due = wanted.reshape(rows) * length_s
+    error = reading.offered_pps.reshape(rows) * length_s - due
+    found = _off(error, due, length_s)
+    second = np.ceil(reading.time_s.reshape(rows) - _ROUNDING_S)
+    for column in range(found.shape[1]):
+        _, of = np.unique(second[:, column], return_inverse=True)
+        sums = [np.bincount(of, each[:, column]) for each in (error, due, length_s)]
+        found[:, column] |= _off(*sums)[of]
+    return found.reshape(wanted.shape)
+
+
+def _off(error: Array, due: Array, length_s: Array) -> Array:
+    allowed = RATE_WITHIN * due / np.minimum(np.maximum(length_s, _ROUNDING_S), 1.0)
     # What a model adds up differs in its last digits; a packet more or less is rounding.
-    return np.asarray(packets > np.maximum(allowed, 1.0))
+    return np.asarray(np.abs(error) > np.maximum(allowed, 1.0))
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -86,8 +111,8 @@ COLUMNS: tuple[Column, ...] = (
         "off_rate",
         np.bool_,
         "",
-        "whether offered and wanted differ by more than 1 % (of a second's packets, in an interval "
-        "shorter than that)",
+        "whether offered and wanted differ by more than 1 % of a second's packets, in the interval "
+        "or in its second",
         False,
         None,
     ),

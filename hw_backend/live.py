@@ -282,6 +282,20 @@ class LiveBackend:
         unknown = np.full(self.chain.types, np.nan)
         return np.asarray(np.divide(busy, served, out=unknown, where=served > 0), np.float64)
 
+    @property
+    def first_packet_s(self) -> npt.NDArray[np.float64]:
+        """When instances got their first packet after their last launch or rerun, [T, I].
+
+        By the dataplane's own stamps, on the readings' `time_s`; NaN for one that has got none.
+        """
+        found = np.full((self.chain.types, self.chain.slots), np.nan)
+        if self._before is not None:
+            instances = self._before.instances
+            got = instances["first_packet_ns"] > 0
+            since_ns = instances["first_packet_ns"][got].astype(np.int64) - self._start_ns
+            found[instances["type"][got], instances["slot"][got]] = since_ns * 1e-9
+        return found
+
     def close(self) -> None:
         """End what was started; an attached manager runs on. May be called twice."""
         self._end_generator()
@@ -454,7 +468,7 @@ class LiveBackend:
                 fix="use a longer trace or a chain with a shorter interval",
             )
         peak_pps = trace.peak_pps * self._scale
-        if peak_pps > self._max_pps:
+        if peak_pps > self._max_pps * (1 + 1e-9):  # a rounded scale may hit it exactly
             raise InputError(
                 f"its peak is {peak_pps:,.0f} packets/s at scale {self._scale:g}, and this "
                 f"dataplane carries {self._max_pps:,.0f}",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -64,8 +65,8 @@ class Args:
     rows: int | None = None
     """Rows of experience: one NF type for one interval each; 4 million, or what half an hour of a
     live chain gives."""
-    chains: int = 512
-    """Chains stepped together."""
+    chains: int | None = None
+    """Chains stepped together: 512 on the model; a live chain is one."""
     steps: int = 32
     """Intervals between two updates."""
     episode: int = 256
@@ -113,16 +114,21 @@ class Args:
 
 ROWS = 4_000_000
 """Rows of a run on the model."""
+CHAINS = 512
+"""Chains stepped together on the model."""
 LIVE_S = 1800.0
 """Length of a run on a live chain."""
 
 
 def settled(args: Args) -> Args:
-    """The same with its number of rows."""
-    if args.rows is not None:
-        return args
+    """The same with its numbers of rows and chains."""
     chain = load_chain(args.chain)
-    return replace(args, rows=round(LIVE_S / chain.interval_s) * chain.types if args.live else ROWS)
+    rows = round(LIVE_S / chain.interval_s) * chain.types if args.live else ROWS
+    return replace(
+        args,
+        rows=rows if args.rows is None else args.rows,
+        chains=args.chains or (1 if args.live else CHAINS),
+    )
 
 
 def quick(args: Args) -> Args:
@@ -268,6 +274,7 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
         preference=args.preferences,
     )
     if args.backend == "model":
+        assert args.chains is not None
         return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
     engine = BackendEngine(
         make_backend(args.backend, chain, **backend_options(args.scale, args.options))
@@ -395,8 +402,9 @@ def main(args: Args) -> None:
     if args.benchmark_seeds:
         compare(args, run, bundles)
         print(f"report: {run.benchmark / 'report.html'}")
-    print(f"bundle: {bundles[0]} ({(time.monotonic() - begun) / 60:.1f} minutes)")
-    print(f"next:   flexnfv bench --policies {bundles[0]} watermark --chain {args.chain} --out DIR")
+    names = shlex.join(map(str, bundles))
+    print(f"bundle: {names} ({(time.monotonic() - begun) / 60:.1f} minutes)")
+    print(f"next:   flexnfv bench --policies {names} watermark --chain {args.chain} --out DIR")
 
 
 def check(args: Args) -> None:
@@ -418,11 +426,15 @@ def check(args: Args) -> None:
         )
     backend_class(args.backend)
     backend_options(args.scale, args.options)
-    if args.live and (args.chains != 1 or args.init_from is None):
+    if args.live and (args.chains or 1) != 1:
         raise InputError(
-            f"trains {args.chains} chains {'anew' if args.init_from is None else 'together'}",
+            f"is {args.chains}", where="--chains", fix="a live chain is fine-tuned alone: leave it out"
+        )
+    if args.live and args.init_from is None:
+        raise InputError(
+            "trains no network from its beginning: that takes too long in real time",
             where=f"--backend {args.backend}",
-            fix="a live chain is fine-tuned alone: add --chains 1 --init-from RUN",
+            fix="name a run of the model's to go on with: --init-from RUN",
         )
 
 

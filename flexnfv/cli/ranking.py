@@ -20,14 +20,14 @@ def ranking(
     repetitions: int | None = None,
     backend: str = "dpdk",
     scale: str | None = None,
+    options: tuple[str, ...] = (),
     calibration: str | None = None,
     peak: float | None = None,
 ) -> int:
     """Rank policies on the model and on a live chain, and compare the orders.
 
-    Wherever the 95 % intervals of two policies do not overlap on either backend, their order must
-    be the same; the exit code is 1 if it is not. An interrupted run is continued by the same
-    command.
+    Wherever the 95 % intervals of two policies are apart on both backends, their order must be the
+    same; the exit code is 1 if it is not. An interrupted run is continued by the same command.
 
     Args:
         out: directory for records and report/report.html.
@@ -38,6 +38,7 @@ def ranking(
         repetitions: episodes per policy and trace on either backend; 2 if not given.
         backend: what the model is compared with: dpdk, or the name of an installed one.
         scale: packet rates of the live chain relative to the chain's own, such as 1/20.
+        options: further options of the live backend as KEY=VALUE (dpdk: spares=2 max_pps=2e6).
         calibration: what the model runs with, measured on that backend by `flexnfv calibrate`; the
             chain's own if not given.
         peak: packets/s that each trace is scaled to; the chain's peak_pps if not given.
@@ -67,7 +68,7 @@ def ranking(
             repetitions=experiment.REPETITIONS if repetitions is None else repetitions,
             peak=peak,
             tell=lambda line: print(line, file=sys.stderr),
-            options=backend_options(scale),
+            options=backend_options(scale, options),
             started=started,
         )
     except KeyboardInterrupt:

@@ -157,7 +157,14 @@ class Deployment:
                 raise broken
             if decided is None or asked is None or self._stop.is_set():
                 return
-            reading = self._halves.wait()
+            try:
+                reading = self._halves.wait()
+            except BackendError as error:
+                by = "the law" if decided.by_law else "the policy"
+                raise BackendError(
+                    f"{error} (the last targets, {decided.targets.tolist()} by {by}, have no "
+                    "reading and so no row)"
+                ) from error
             number += 1
             self._await(begun + number * self.chain.interval_s)
             targets, decision, send_s = decided.targets, decided, decided.sent - read

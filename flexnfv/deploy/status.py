@@ -103,7 +103,11 @@ class Tally:
             "state": state,
             "pid": pid,
             "chain": self._chain.name,
-            "backend": {"name": self._backend.name, "scale": self._backend.scale},
+            "backend": {
+                "name": self._backend.name,
+                "scale": self._backend.scale,
+                "pacing": self._backend.pacing,
+            },
             "interval_s": self._chain.interval_s,
             "started": self._started,
             "updated": time(),
@@ -207,8 +211,11 @@ def page(status: dict[str, Any]) -> RenderableType:
 
     policy = status["policy"]
     colour = {"running": "green", "stopped": "cyan"}.get(status["state"], "red")
+    backend = status["backend"]
+    at = "" if backend["scale"] == 1 else f" at scale {backend['scale']:g}"
+    at += "" if backend["pacing"] == "none" else f", paced ({backend['pacing']})"
     lines = [
-        f"[bold]{escape(status['chain'])}[/bold] on {escape(status['backend']['name'])}, "
+        f"[bold]{escape(status['chain'])}[/bold] on {escape(backend['name'] + at)}, "
         f"[{colour}]{status['state']}[/{colour}]: {status['intervals']} intervals of "
         f"{status['interval_s']:g} s, drop rate {status['drop_rate']:.4%}",
         f"policy {escape(policy['name'])}: decided {policy['decided']}, "

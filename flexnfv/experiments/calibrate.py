@@ -36,6 +36,7 @@ from flexnfv.experiments.measure import (
     middle_half_width,
     overload,
     split,
+    together,
 )
 from flexnfv.experiments.runner import kept
 from flexnfv.experiments.workbench import BackendBench
@@ -55,6 +56,8 @@ GENTLE: Final = 0.5
 """Share of the loss-free rate at which processing times and latencies are taken."""
 SPLITS: Final = (2, 3, 4)
 """Instances among which the split of the flows is looked at."""
+TOGETHER: Final = 2
+"""Instances, each with a ring of its own, that are overloaded together."""
 FIRST_GUESS: Final = 1.5
 """Where the search for the loss-free rate begins, relative to what the calibration has."""
 MARGIN: Final = 1.02
@@ -74,7 +77,10 @@ class Measured:
         loss_free_pps: a sample per run.
         overload: what is served above the loss-free rate, at every one of `FACTORS`.
         served: of single readings in overload, relative to the median at that offered rate.
-        ring: longest ring seen in overload, packets.
+        rings: longest rings seen in overload, packets: of one instance at every one of `FACTORS`,
+            then of each of `TOGETHER` at once.
+        together: served by `TOGETHER` instances in overload, relative to one's loss-free rate; none
+            where an NF may not have so many.
         latencies: a launch and a rerun per run.
         imbalance: largest share x instances (1 is even) for each of `SPLITS`.
     """
@@ -85,7 +91,8 @@ class Measured:
     loss_free_pps: FloatArray
     overload: Overload
     served: FloatArray
-    ring: float
+    rings: FloatArray
+    together: FloatArray
     latencies: Sequence[Latencies]
     imbalance: Sequence[float]
 
@@ -102,6 +109,7 @@ def estimate(found: Measured) -> NFCalibration:
         source=(
             f"{_processing_source(found)}; measured: loss-free rate "
             f"±{half_width(found.loss_free_pps):.2%} over {len(found.loss_free_pps)} samples, "
+            f"overload over {len(found.overload.offered)} rates, "
             f"jitter over {len(found.served)} readings of {INTERVAL_S:g} s in overload"
         ),
     )
@@ -230,9 +238,30 @@ def calibrate(
         title = f"Calibration {measured.name}: model against measurement"
         facts = made_with() | {"backend": asdict(description), "chain": chain.name}
         pages.write(directory, title, {backend: findings}, facts)
+        _write_samples(found, directory / "samples.json")
         with new_file(out) as path:
             path.write_text(toml(measured), encoding="utf-8")
     return measured, findings
+
+
+def _write_samples(found: dict[str, Measured], path: Path) -> None:
+    """Every single measurement of every NF function, of which the calibration is the summary."""
+    samples = {
+        function: {
+            "processing_ns": one.processing_ns.tolist(),
+            "inside_ns": one.inside_ns.tolist(),
+            "loss_free_pps": one.loss_free_pps.tolist(),
+            "overload_offered": one.overload.offered.tolist(),
+            "overload_served": one.overload.served.tolist(),
+            "served_relative": one.served.tolist(),
+            "longest_ring_packets": one.rings.tolist(),
+            "launch_s": [each.launch_s for each in one.latencies],
+            "rerun_s": [each.rerun_s for each in one.latencies],
+            "largest_share": list(one.imbalance),
+        }
+        for function, one in found.items()
+    }
+    path.write_text(json.dumps(samples, indent=1), encoding="utf-8")
 
 
 def _check_name(name: str) -> None:
@@ -295,7 +324,12 @@ def compare(function: str, measured: Measured, model: Measured) -> Finding:
             middle_half_width(measured.served),
             middle_half_width(model.served),
         ),
-        _single("longest ring in overload, packets", measured.ring, model.ring),
+        _pair("longest ring in overload, packets", measured.rings, model.rings),
+        *(
+            [_pair(f"served by {TOGETHER} instances, x one's", measured.together, model.together)]
+            if measured.together.size
+            else []
+        ),
     ]
     ours, theirs = _columns(measured.latencies), _columns(model.latencies)
     rows += [_pair(f"{what}, ms", 1e3 * ours[what], 1e3 * theirs[what]) for what in ours]
@@ -309,6 +343,7 @@ def compare(function: str, measured: Measured, model: Measured) -> Finding:
     ) / np.median(measured.loss_free_pps)
     rate = abs(float(np.median(model.loss_free_pps) / np.median(measured.loss_free_pps)) - 1)
     shares = np.abs(np.array(model.imbalance) - np.array(measured.imbalance))
+    several = np.abs(model.together / measured.together - 1) if measured.together.size else shares[:0]
     return Finding(
         function,
         f"{function}: measured and modelled",
@@ -317,6 +352,11 @@ def compare(function: str, measured: Measured, model: Measured) -> Finding:
             _within("loss-free rate", rate),
             _within("served in overload", float(overloaded.max())),
             *((_within("largest share of the flows", float(shares.max())),) if shares.size else ()),
+            *(
+                (_within(f"served by {TOGETHER} instances", float(several.max())),)
+                if several.size
+                else ()
+            ),
         ),
         lambda figure: draw(figure, measured, model),
     )
@@ -369,6 +409,12 @@ def _on_backend(
             # Over the whole episode that the look was.
             inside += [float(ns) for ns in getattr(slow.backend, "inside_ns", ())]
         points, looks = done(overload(slow, rate))
+        rings = [[one.queue for one in looks]]
+        several = []
+        if nf.max_instances >= TOGETHER:
+            served, longest = done(together(slow, max(FACTORS) * rate, TOGETHER))
+            several.append(served / rate)
+            rings.append(list(longest))
         imbalance = [float(done(split(slow, GENTLE * rate, n))[0]) * n for n in splits]
         description = slow.backend.description
         quick = bench(latency.for_latency(alone))
@@ -387,7 +433,8 @@ def _on_backend(
         loss_free_pps=np.array(rates),
         overload=points,
         served=np.concatenate([one.served / one.served_pps for one in looks]),
-        ring=max(one.queue for one in looks),
+        rings=np.concatenate(rings),
+        together=np.array(several),
         latencies=latencies,
         imbalance=imbalance,
     )
@@ -397,7 +444,8 @@ def _on_backend(
 def _measurements(nf: NFType, samples: int) -> int:
     """How many measurements `_on_backend` makes."""
     latencies = samples if nf.max_instances > 1 else 0
-    return 2 * samples + 1 + sum(n <= nf.max_instances for n in SPLITS) + latencies
+    several = nf.max_instances >= TOGETHER
+    return 2 * samples + 1 + several + sum(n <= nf.max_instances for n in SPLITS) + latencies
 
 
 def alone_chain(chain: ServiceChain, nf: NFType) -> ServiceChain:

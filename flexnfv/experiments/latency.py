@@ -1,14 +1,16 @@
-"""How long a launch and a rerun take, read off the readings of any workbench.
+"""How long a launch and a rerun take, on any workbench.
 
-Readings come once an interval, far too coarse for a rerun of a millisecond. But traffic is
-constant, so the share of a full interval's packets that an instance got in its first interval tells
-which part of it the instance ran.
+A live chain stamps an instance's first packet. Where there are no stamps the readings have to do,
+which come once an interval, far too coarse for a rerun of a millisecond. But traffic is constant,
+so the share of a full interval's packets that an instance got in its first interval tells which
+part of it the instance ran.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
@@ -26,7 +28,8 @@ PATIENCE_S: Final = 20.0
 
 
 class Latencies(NamedTuple):
-    """One launch and one rerun, seconds from the command to the first packet's time."""
+    """One launch and one rerun: seconds from the reading at which it was commanded until the
+    instance got packets."""
 
     launch_s: float
     rerun_s: float
@@ -69,15 +72,18 @@ def _until_running(bench: Workbench) -> float:
         running = first.state[bench.nf_type] == RUNNING
         joined = running & (before.state[bench.nf_type] != RUNNING)
         if joined.any():
-            # The interval after may still serve what waited for the instance.
-            bench.read()
-            full = bench.read()
-            return _start_s(first, full, bench.nf_type, joined) - float(before.time_s)
+            return _start_s(bench, first, joined) - float(before.time_s)
     raise BackendError(f"no instance came up within {PATIENCE_S:g} s")
 
 
-def _start_s(first: Reading, full: Reading, nf_type: int, joined: npt.NDArray[Any]) -> float:
-    """When an instance began, from its share of a full interval's packets."""
+def _start_s(bench: Workbench, first: Reading, joined: npt.NDArray[Any]) -> float:
+    """When an instance began: by its stamp, or from its share of a full interval's packets."""
+    # The interval after may still serve what waited for the instance.
+    bench.read()
+    full, nf_type = bench.read(), bench.nf_type
+    stamps = bench.first_packet_s()
+    if stamps is not None and np.isfinite(stamps[joined]).all():
+        return float(stamps[joined].min())
     part = float(first.arrived_pps[nf_type][joined].sum())
     whole = float(full.arrived_pps[nf_type][joined].sum())
     share = min(part / whole, 1.0) if whole > 0 else 0.0

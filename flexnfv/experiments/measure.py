@@ -183,22 +183,45 @@ def middle_half_width(samples: FloatArray) -> float:
     return float(min((high - low) / middle, 0.99)) if middle > 0 else 0.0
 
 
-def split(bench: Workbench, pps: float, instances: int, patience_s: float = 20.0) -> FloatArray:
+def split(bench: Workbench, pps: float, instances: int) -> FloatArray:
     """Shares of the offered packets that each of some instances gets, largest first, [instances].
 
     Raises:
         BackendError: the instances did not come up.
     """
+    readings = _of_several(bench, pps, instances)
+    arrived = np.sum([reading.arrived_pps[bench.nf_type] for reading in readings], axis=0)
+    shares = np.sort(arrived / arrived.sum())[::-1]
+    return np.asarray(shares[:instances], dtype=np.float64)
+
+
+def together(bench: Workbench, pps: float, instances: int) -> tuple[float, FloatArray]:
+    """What some instances with a ring each serve together, and how full their rings get.
+
+    Returns:
+        packets/s; longest ring of each instance, packets, [instances].
+
+    Raises:
+        BackendError: the instances did not come up.
+    """
+    t = bench.nf_type
+    readings = _of_several(bench, pps, instances)
+    used = np.sum([reading.arrived_pps[t] for reading in readings], axis=0) > 0
+    rings = np.max([reading.queue_peak[t] for reading in readings], axis=0)
+    served = float(np.median([reading.served_pps[t].sum() for reading in readings]))
+    return served, np.asarray(rings[used], dtype=np.float64)
+
+
+def _of_several(
+    bench: Workbench, pps: float, instances: int, patience_s: float = 20.0
+) -> list[Reading]:
+    """Readings of a constant rate once that many instances run."""
     bench.set_rate(pps)
     bench.set_instances(instances)
-    t = bench.nf_type
     for _ in range(round(patience_s / bench.interval_s)):
-        if int(bench.read().running[t]) == instances:
+        if int(bench.read().running[bench.nf_type]) == instances:
             break
     else:
         raise BackendError(f"{instances} instances did not come up within {patience_s:g} s")
     bench.wait(SETTLE_S)
-    readings = [bench.read() for _ in range(max(1, round(LOOK_S / bench.interval_s)))]
-    arrived = np.sum([reading.arrived_pps[t] for reading in readings], axis=0)
-    shares = np.sort(arrived / arrived.sum())[::-1]
-    return np.asarray(shares[:instances], dtype=np.float64)
+    return [bench.read() for _ in range(max(1, round(LOOK_S / bench.interval_s)))]

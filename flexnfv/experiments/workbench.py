@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from flexnfv.backend import Backend
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
+
+FloatArray = npt.NDArray[np.float64]
 
 TRACE_INTERVALS = 4096
 """Intervals of traffic that a rate is set for; it is set anew when they are over."""
@@ -50,6 +53,13 @@ class Workbench(Protocol):
 
     def read(self) -> Reading:
         """Let one interval pass and say what was measured in it; the reading is the caller's."""
+        ...
+
+    def first_packet_s(self) -> FloatArray | None:
+        """When each instance got its first packet since its start, on readings' `time_s`, [I].
+
+        None where the backend has no stamps of its own.
+        """
         ...
 
 
@@ -103,3 +113,8 @@ class BackendBench:
             self.set_rate(self._rate_pps)
             self._targets = wanted
         return self.backend.step(self._targets).copy()
+
+    def first_packet_s(self) -> FloatArray | None:
+        """The backend's own stamps (`LiveBackend.first_packet_s`), if it has any."""
+        stamps = getattr(self.backend, "first_packet_s", None)
+        return None if stamps is None else np.asarray(stamps[self.nf_type], np.float64)

@@ -31,6 +31,9 @@ def constants_of(
     order = _order(following)
     place = np.argsort(order)
     back = (following >= 0) & (place[following] < place[np.arange(types)])
+    behind = np.zeros(types, np.bool_)
+    if chain.mode == "backpressure":
+        behind[following[following >= 0]] = True
     visit = chain.through.copy()
     hashes, hash_flows = np.unique(flows.hashes, return_counts=True)
     residue = np.zeros((slots + 1, hashes.size), np.int8)
@@ -67,6 +70,7 @@ def constants_of(
         entry=np.array([path[0] for path in chain.paths], np.int64),
         following=following,
         back=back,
+        behind=behind,
         path_share=chain.path_shares.copy(),
         visit=visit,
         bucket_weight=bucket_weights(flows.hashes, flows.weights),

@@ -19,10 +19,11 @@ at that very moment. An instance that completes at the end of an interval joins 
 the next one. A blocked instance drains before it parks. Deaths happen at the start of a sub-step;
 what the ring held is lost. A type that is left with none running is launched (or rerun) at once.
 
-**Backpressure** (NFVnice, Kulkarni et al., SIGCOMM 2017). A ring that reaches 80 % throttles until
-it is below 60 %. Then the chain's entry admits for it what it drains, and sheds the excess before
-any NF has spent time on it: the mean of switching the entry off and on within a segment. Instances
-are never offered too much then, so that there is no overload penalty.
+**Backpressure** (NFVnice, Kulkarni et al., SIGCOMM 2017). A ring behind the entry that reaches 80 %
+throttles until it is below 60 %. Then the chain's entry admits what the fullest of them drains, and
+sheds the excess of all flows before any NF has spent time on it: the mean of switching the entry
+off and on within a segment. Such instances are never offered too much then, so that they have no
+overload penalty. Rings of the entry itself drop, as nobody is upstream of them.
 
 **Known limit.** Every type splits the offered flows anew by its own shares. In truth one hash
 decides at all types, so that losses at one instance spare the instance with the same index
@@ -124,6 +125,7 @@ class Constants(NamedTuple):
     entry: Ints  # [P], first type
     following: Ints  # [P, T], next type on the path, or LEAVES
     back: Bools  # [P, T], whether that next type comes earlier in `order`
+    behind: Bools  # [T], whether its full rings hold a path's packets off at the entry
     path_share: Floats  # [P]
     visit: Floats  # [T], share of the offered packets whose path passes the type
     bucket_weight: Floats  # [BUCKETS]
@@ -301,8 +303,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
     held_s = np.zeros(types, np.float64)
     parked_time = np.zeros(types, np.float64)
     through = np.zeros(types, np.float64)
-    admitted = np.zeros((types, slots), np.float64)
     passing = np.zeros(types, np.float64)
+    onwards = np.zeros(types, np.float64)
     row = np.zeros(slots, np.int64)
     backlog = np.zeros(types, np.bool_)
     calm = np.zeros(types, np.float64)
@@ -544,47 +546,57 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                     inflow[p, c.entry[p]] += rate * c.path_share[p] * span
 
                 if c.backpressure:
-                    # What every instance can take, and so what of each path may enter.
+                    # What would reach every type if all were let in, and the part that it takes.
                     for t in c.order:
                         total = 0.0
+                        coming = 0.0
                         for p in range(paths):
                             total += inflow[p, t]
+                            if c.entry[p] != t:
+                                coming += inflow[p, t]
                         base = ((step * c.substeps + k) * types + t) * words
-                        accepted = 0.0
+                        able = c.capacity_pps[t] * span
+                        out = 0.0
+                        passing[t] = 1.0
                         for i in range(slots):
-                            admitted[t, i] = share[e, t, i]
                             amount = total * share[e, t, i]
-                            if amount > 0.0:
-                                word = random_word(stream, base + i // 4)
-                                room = c.capacity_pps[t] * span
-                                room *= 1.0 + c.jitter[t] * wobble(word, i)
-                                if not s.throttled[e, t, i]:
-                                    room += max(0.0, HIGH_MARK * c.ring_packets[t] - queue[e, t, i])
-                                if amount > room:
-                                    s.throttled[e, t, i] = True
-                                    admitted[t, i] = room / total
-                            accepted += admitted[t, i]
-                        if s.unmapped[e, t] > 0.0:
-                            passing[t] = 1.0
-                        else:
-                            passing[t] = min(1.0, accepted)
-                            if accepted > 0.0:
-                                for i in range(slots):
-                                    admitted[t, i] = admitted[t, i] / accepted
+                            if amount == 0.0:
+                                continue
+                            word = random_word(stream, base + i // 4)
+                            ability = able * (1.0 + c.jitter[t] * wobble(word, i))
+                            if amount > able and not c.behind[t]:
+                                excess = min(1.0, (amount / able - 1.0) / c.overload_span[t])
+                                ability = ability * (1.0 - c.overload_penalty[t] * excess)
+                            out += min(ability, queue[e, t, i] + amount)
+                            if coming == 0.0 or not c.behind[t] or s.unmapped[e, t] > 0.0:
+                                continue
+                            room = ability
+                            if not s.throttled[e, t, i]:
+                                room += max(0.0, HIGH_MARK * c.ring_packets[t] - queue[e, t, i])
+                            if amount > room:
+                                s.throttled[e, t, i] = True
+                                excess = (amount - room) / (coming * share[e, t, i])
+                                passing[t] = min(passing[t], max(0.0, 1.0 - excess))
+                        onwards[t] = min(1.0, out / total) if total > 0.0 else 1.0
                         for p in range(paths):
                             onward = c.following[p, t]
                             if onward >= 0 and not c.back[p, t]:
-                                inflow[p, onward] += inflow[p, t] * passing[t]
+                                taken = 1.0 if c.entry[p] == t else passing[t]
+                                inflow[p, onward] += inflow[p, t] * min(taken, onwards[t])
                     for p in range(paths):
                         for t in range(types):
                             inflow[p, t] = s.transit[e, p, t] * (span / sub_s)
                         entering = rate * c.path_share[p] * span
-                        amount = entering
-                        t = c.entry[p]
+                        first = c.entry[p]
+                        taken = 1.0
+                        t = c.following[p, first]
                         while t >= 0:
-                            amount *= passing[t]
+                            taken *= passing[t]
                             t = c.following[p, t]
-                        inflow[p, c.entry[p]] += amount
+                        amount = entering
+                        if taken < 1.0:
+                            amount *= onwards[first] * taken
+                        inflow[p, first] += amount
                         shed += entering - amount
 
                 for t in c.order:
@@ -599,7 +611,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                     jitter = c.jitter[t]
                     if (
                         not backlog[t]
-                        and not c.backpressure
+                        and not c.behind[t]
                         and total * s.top_share[e, t] <= able * (1.0 - jitter)
                     ):
                         # Every instance serves what it is offered, whatever its jitter is.
@@ -624,7 +636,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                     for i in range(slots):
                         if jitter > 0.0 and i % 4 == 0:
                             word = random_word(stream, base + i // 4)
-                        portion = admitted[t, i] if c.backpressure else share[e, t, i]
+                        portion = share[e, t, i]
                         before = queue[e, t, i]
                         if portion == 0.0 and before == 0.0:
                             continue
@@ -632,7 +644,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         ability = able
                         if jitter > 0.0:
                             ability = able * (1.0 + jitter * wobble(word, i))
-                        if amount > able and not c.backpressure:
+                        if amount > able and not c.behind[t]:
                             excess = min(1.0, (amount - able) * excess_scale)
                             ability = ability * (1.0 - penalty * excess)
                         pool = before + amount
@@ -654,7 +666,7 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             waiting[t] += span * (
                                 moving * 0.5 * (before + after) + (1.0 - moving) * after
                             )
-                            if c.backpressure and after < LOW_MARK * room:
+                            if c.behind[t] and after < LOW_MARK * room:
                                 s.throttled[e, t, i] = False
                             if after == 0.0 and state[e, t, i] == DRAINING:
                                 state[e, t, i] = BLOCKED

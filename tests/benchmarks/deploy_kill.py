@@ -245,7 +245,7 @@ def main() -> None:
     def program() -> int:
         if given.kills < 1:
             raise InputError(f"{given.kills} kills", where="--kills", fix="give 1 or more")
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), machine())
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {machine()}; scale {SCALE:g}, paced")
         with tempfile.TemporaryDirectory() as folder:
             shipped = (resources.files("flexnfv") / "chains" / "paper.toml").read_text("utf-8")
             chain = Path(folder) / "quick.toml"

@@ -149,6 +149,8 @@ def main() -> None:
     def program() -> int:
         chain = load_chain(given.chain).replace(interval_s=given.interval)
         print(time.strftime("%Y-%m-%d %H:%M:%S"), machine())
+        if "dpdk" in given.backend:
+            print(f"live: scale {SCALE:g}, paced")
         holds = True
         with tempfile.TemporaryDirectory() as folder:
             bundle = given.policy

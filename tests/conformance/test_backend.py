@@ -21,6 +21,8 @@ CALM = 1.5e6
 """Packets/s that one instance of each type carries with ease."""
 
 
+BUSY = 5
+"""Intervals that a busy machine may be late with an instance."""
 QUIET = 25
 """Silent intervals: on a busy machine a generator sends late, but it sends everything."""
 
@@ -144,6 +146,27 @@ def test_targets_are_obeyed(make: Make) -> None:
     blocks = sum(reading.blocks for reading in run.readings)
     assert blocks.tolist() == [2, 0, 2]
     assert run.last.blocked.tolist() == [2, 0, 2]
+
+
+def test_targets_are_obeyed_within_the_latency_that_the_calibration_states(make: Make) -> None:
+    backend = make()
+    stated = backend.chain.measured
+
+    def intervals(latency_s: float, spread: float) -> int:
+        """In which an instance must be there: one is for the reading, some for a busy machine."""
+        slack = 1 if backend.description.deterministic else BUSY
+        return math.ceil(latency_s * (1 + spread) / INTERVAL_S) + slack
+
+    run = Run(backend, steady(CALM, 3 * PATIENCE))
+    run.step(1, 1, 1)
+    for allowed, targets in (
+        (intervals(stated.launch_s, stated.launch_spread), (2, 3, 1)),
+        (intervals(0.0, 0.0) + 1, (1, 1, 1)),
+        (intervals(stated.rerun_s, stated.rerun_spread), (2, 3, 1)),
+    ):
+        before = len(run.readings)
+        run.until(runs(*targets), *targets)
+        assert len(run.readings) - before <= allowed
 
 
 def test_blocked_instances_are_rerun_before_any_is_launched(make: Make) -> None:

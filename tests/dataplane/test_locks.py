@@ -31,7 +31,7 @@ port net_null0 peer=0
 
 # Where they are in DPDK 22.11's "config" file, bytes.
 ZONES, MAP = 16, 32
-WRITE, READ = 2, 4
+WAIT, WRITE, READ = 1, 2, 4
 
 
 class Locks:
@@ -55,24 +55,32 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
         yield manager
 
 
-def kill_at_start(manager: Manager, after_s: float = 0.0) -> None:
+def launch(manager: Manager) -> tuple[int, int]:
+    """Launches one more: its slot and its process."""
     slot = manager.command("LAUNCH", nf=0).slot
-    pid = manager.page(fresh=True).instance[slot].pid
+    return slot, manager.page(fresh=True).instance[slot].pid
+
+
+def kill_at_start(manager: Manager, after_s: float = 0.0) -> None:
+    slot, pid = launch(manager)
     time.sleep(after_s)
     os.kill(pid, signal.SIGKILL)
     manager.until(lambda: manager.states(0)[slot] == STOPPED, "the death")
 
 
-def test_a_write_lock_left_by_a_death_stops_the_next_launch_for_a_moment_only(
-    manager: Manager,
+@pytest.mark.parametrize(
+    ("at", "word"), [(ZONES, WRITE), (MAP, READ | WAIT)], ids=["writer", "waiting-writer"]
+)
+def test_what_stops_the_next_launch_does_so_for_a_moment_only(
+    manager: Manager, at: int, word: int
 ) -> None:
     locks = Locks(manager.prefix)
-    locks[ZONES] = WRITE
+    locks[at] = word
     kill_at_start(manager)
-    slot = manager.command("LAUNCH", nf=0).slot  # it waits for the lock, as anyone would
+    slot, _ = launch(manager)  # it waits for the lock, as anyone would
     manager.until(lambda: manager.states(0)[slot] == RUNNING, "the launch", 8.0)
-    assert locks[ZONES] == 0
-    assert "lock of the memory zones: freed" in manager.log.read_text()
+    assert locks[at] == 0
+    assert "had left DPDK's lock of the mem" in manager.log.read_text()
 
 
 def test_read_locks_left_by_deaths_are_freed_once_nobody_starts(manager: Manager) -> None:
@@ -83,20 +91,36 @@ def test_read_locks_left_by_deaths_are_freed_once_nobody_starts(manager: Manager
     assert "lock of the memory map: freed" in manager.log.read_text()
 
 
+def test_a_lock_taken_after_another_was_freed_has_its_own_time(manager: Manager) -> None:
+    locks = Locks(manager.prefix)
+    locks[ZONES] = WRITE
+    kill_at_start(manager)
+    for _ in range(3):
+        manager.until(lambda: locks[ZONES] == 0, "the lock's end")
+        locks[ZONES] = WRITE
+        time.sleep(0.3)  # fifteen of the manager's looks
+        assert locks[ZONES] == WRITE
+
+
 def test_after_deaths_at_any_moment_of_a_start_no_lock_stays_held(manager: Manager) -> None:
     locks = Locks(manager.prefix)
     chance = random.Random(4)
     for _ in range(20):
         kill_at_start(manager, 0.01 * chance.random())
     manager.until(lambda: locks[MAP] == locks[ZONES] == 0, "the locks' end")
+    slot, _ = launch(manager)
+    manager.until(lambda: manager.states(0)[slot] == RUNNING, "the launch", 8.0)
 
 
 def test_a_lock_that_nobody_died_with_stays_its_holders(manager: Manager) -> None:
     locks = Locks(manager.prefix)
-    kill_at_start(manager)
-    manager.until(lambda: locks[MAP] == 0, "the lock's end")
-    time.sleep(0.2)  # ten of the manager's looks
     locks[ZONES] = WRITE
-    time.sleep(0.2)
+    time.sleep(1.5)  # longer than the manager's limit
     assert locks[ZONES] == WRITE
     locks[ZONES] = 0
+
+
+def test_locks_left_behind_do_not_keep_the_manager_from_its_end(manager: Manager) -> None:
+    locks = Locks(manager.prefix)
+    locks[ZONES] = locks[MAP] = WRITE
+    assert manager.end() == 0

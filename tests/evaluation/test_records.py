@@ -120,7 +120,20 @@ def test_a_short_interval_may_be_off_by_part_of_a_seconds_packets() -> None:
     reading = Reading.zeros(3, 8, (3,))
     reading.interval_s[...] = 0.1
     reading.offered_pps[...] = [1e6, 1.09e6, 1.11e6]
+    reading.time_s[...] = [0.1, 0.2, 1.1]
     assert off_rate(reading, np.full(3, 1e6)).tolist() == [False, False, True]
+
+
+def test_a_second_that_is_off_marks_all_of_its_readings() -> None:
+    reading = Reading.zeros(3, 8, (30, 2))
+    reading.interval_s[...] = 0.1
+    reading.time_s[...] = 0.1 * np.arange(1, 31)[:, None]
+    reading.offered_pps[...] = 1e6
+    reading.offered_pps[10:20, 0] *= 0.985  # 1.5 % in each of a second's intervals
+    reading.offered_pps[10:20, 1] *= np.tile([1.05, 0.95], 5)  # in the sum it is right
+    found = off_rate(reading, np.full((30, 2), 1e6))
+    assert found[:, 0].tolist() == [False] * 10 + [True] * 10 + [False] * 10
+    assert not found[:, 1].any()
 
 
 def test_the_model_offers_what_the_trace_wants() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,12 @@ from flexnfv.experiments.measure import (
     loss_free_rate,
     middle_half_width,
     split,
+    together,
 )
 from flexnfv.experiments.workbench import BackendBench
 from flexnfv.model import ModelBackend
 from flexnfv.reading import Reading
+from flexnfv.states import RUNNING
 
 
 def altered(penalty: float, span: float, jitter: float) -> ServiceChain:
@@ -79,6 +82,40 @@ def test_the_file_written_is_one_that_a_chain_can_name(tmp_path: Path) -> None:
     assert load_chain("single", calibration=out).measured.name == "mine"
     assert (tmp_path / "mine-report/report.html").exists()
     assert (tmp_path / "mine-report/model/monitor.csv").exists()
+    samples = json.loads((tmp_path / "mine-report/samples.json").read_text())["monitor"]
+    assert samples["loss_free_pps"] == [pytest.approx(found.nf["monitor"].loss_free_pps, rel=1e-4)]
+    assert len(samples["launch_s"]) == len(samples["rerun_s"]) == 1
+    # One instance at each of the rates, then two at once: all of their rings are full.
+    assert samples["longest_ring_packets"][-3:] == [4095.0] * 3
+
+
+def test_two_instances_serve_twice_what_one_does() -> None:
+    chain = altered(0.2, 0.5, 0.0)
+    served, rings = together(bench(chain), 2 * 4.43e6, 2)
+    # Of 4,096 flows one gets a little more than the other, and is a little overloaded.
+    assert served == pytest.approx(2 * 4.43e6, rel=0.03)
+    assert rings.shape == (2,)
+    assert rings.max() == 4095
+
+
+def test_a_backends_own_stamps_tell_when_an_instance_began() -> None:
+    class Stamped(ModelBackend):
+        """Says that every second instance began 3 ms after the first reading."""
+
+        @property
+        def first_packet_s(self):
+            return np.where(np.arange(self.chain.slots) == 1, self.since + 0.003, 0.0)[None]
+
+        def step(self, targets):
+            reading = super().step(targets)
+            if targets[0] == 1 or (reading.state[0, 1] != RUNNING):
+                self.since = float(reading.time_s)
+            return reading
+
+    chain = latency.for_latency(alone_chain(load_chain("paper"), load_chain("paper").nf[0]))
+    quick = chain.with_calibration(chain.measured.model_copy(update={"launch_s": 0.01}))
+    found = latency.measure(BackendBench(Stamped(quick, substeps=1)), 2e6)
+    assert found.launch_s == pytest.approx(0.003, abs=1e-9)
 
 
 def test_every_shipped_calibration_survives_being_written() -> None:
@@ -262,7 +299,8 @@ def test_a_declared_processing_time_is_called_so_beside_what_was_measured() -> N
             loss_free_pps=np.array([4.4e6, 4.4e6]),
             overload=Overload(np.array(FACTORS), np.ones(len(FACTORS))),
             served=np.ones(4),
-            ring=0.0,
+            rings=np.zeros(7),
+            together=np.array([2.0]),
             latencies=[],
             imbalance=[],
         )

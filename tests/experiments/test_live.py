@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexnfv.chain import load_chain
+from flexnfv.experiments import calibrate as calibration
 from flexnfv.experiments import measure
 from flexnfv.experiments.calibrate import calibrate
 from flexnfv.experiments.fidelity import fidelity
@@ -49,6 +50,9 @@ def test_a_live_run_is_compared_with_the_model_second_by_second(tmp_path: Path) 
 
 def test_an_nf_is_calibrated_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "PRECISION", 0.1)  # a short search
+    for module in (measure, calibration):
+        monkeypatch.setattr(module, "FACTORS", (1.2, 2.0))
+    monkeypatch.setattr(calibration, "SPLITS", (2,))
     out = tmp_path / "here.toml"
     found, _ = calibrate(load_chain("single"), "dpdk", out, samples=1, scale=1 / 20)
     assert found.scale == pytest.approx(1 / 20)

@@ -21,12 +21,15 @@ extern struct fx_options fx_options;
 
 /* --- processes.c: NF processes and their seats ------------------------------------------------ */
 
+#define FX_LAUNCH_LIMIT_NS 10000000000ull /* for a process to get ready; then it is killed */
+
 struct fx_process {
     int pid; /* 0: the seat is free */
     int pidfd;
     int entry; /* -1: a spare */
     bool failure_noted;
     bool ready; /* as a spare */
+    uint64_t started_ns;
 };
 
 extern struct fx_process fx_process[FX_MAX_SEATS];
@@ -46,7 +49,7 @@ int fx_process_wake_spare(int entry);
 /* The process has ended: reaps it, removes what it left behind, frees its seat. */
 int fx_process_reap(int seat);
 
-/* Spares wanted but not there are started, at most one a call. */
+/* Spares wanted but not there are started, at most one a call; one that hangs is killed. */
 void fx_processes_refill(void);
 
 /* Ends all NF processes: by message first, by SIGKILL where that is not heard. */
@@ -61,12 +64,15 @@ bool fx_process_starts(void); /* any of them, right now */
 /* Finds the locks; a memory zone must be there. -1 with the reason. */
 int fx_locks_init(struct fx_error *error);
 
-/* A process has ended in the middle of its start. */
+/* A process has died. */
 void fx_locks_suspect(void);
 
-/* Every status period: after a death like that, what nobody alive can hold is freed. starting: an
- * NF is starting right now. */
+/* Every status period: after a death, what nobody alive can hold any more is freed. starting: an NF
+ * is starting right now. */
 void fx_locks_tick(bool starting, uint64_t now);
+
+/* No NF is left: frees all. */
+void fx_locks_end(void);
 
 /* --- scaling.c: the life of instances, targets, the law --------------------------------------- */
 

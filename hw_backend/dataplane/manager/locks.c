@@ -4,6 +4,8 @@
  * An NF takes them while it starts: the lock of the memory map for a good part of that time. Killed
  * there, it leaves them held for ever. A write lock left behind stops every later start, a read
  * lock the growth of the heap. DPDK does not notice; the manager, which sees its NFs die, does.
+ * The heap's own lock, held for the time of an allocation, is not among them: what it guards may be
+ * half changed.
  *
  * Where the locks are is DPDK's secret; that they lie in the file "config", which all its processes
  * map, is not. So each is taken once by its public function, and the word that changes is it.
@@ -27,20 +29,24 @@
 
 #include "manager/control.h"
 
-#define ALONE_NS    20000000ull  /* held for so long and nobody starts: left behind */
-#define STARTING_NS 100000000ull /* held for writing for so long: a start takes a tenth of it */
+/* Longer than anyone alive holds one, a machine's pauses apart: those are few looks. */
+#define LIMIT_NS 1000000000ull
 
 enum {
     HEAD_WORDS = 64, /* the locks are among the first words */
+    LOOKS = 5,
+    ATTEMPTS = 20,
+    PAUSE_US = 10000,
     PLAIN_LOCKS = 4,
     MAX_LOCKS = PLAIN_LOCKS + 1 + RTE_MAX_MEMSEG_LISTS,
 };
 
+/* Outer ones first: who has several took them in this order. */
 static struct {
     const char *name;
     _Atomic uint32_t *word;
-    uint32_t seen;
-    uint64_t since_ns; /* seen like that */
+    uint32_t seen, looks; /* seen like that, so many times */
+    uint64_t since_ns;
 } lock[MAX_LOCKS];
 
 static uint32_t locks;
@@ -75,22 +81,22 @@ static void find(const char *name)
             add(name, config + i * sizeof(uint32_t));
 }
 
-static void in_walk(const struct rte_memzone *zone, void *first)
+static void in_walk(const struct rte_memzone *zone, void *unused)
 {
     (void)zone;
-    if (*(bool *)first)
+    (void)unused;
+    if (locks == 1) /* not found at an earlier zone */
         find("memory zones");
-    *(bool *)first = false;
 }
 
 static void find_plain(void)
 {
-    bool first = true;
+    locks = 0;
     remember();
-    rte_memzone_walk(in_walk, &first);
     rte_mcfg_tailq_write_lock();
     find("tail queues");
     rte_mcfg_tailq_write_unlock();
+    rte_memzone_walk(in_walk, NULL);
     rte_mcfg_mempool_write_lock();
     find("memory pools");
     rte_mcfg_mempool_write_unlock();
@@ -122,6 +128,10 @@ int fx_locks_init(struct fx_error *error)
     if (config == MAP_FAILED)
         return fx_fail(error, "%.120s: %s", path, strerror(errno));
     find_plain();
+    for (int n = 1; n < ATTEMPTS && locks != PLAIN_LOCKS; n++) { /* another process uses them */
+        usleep(PAUSE_US);
+        find_plain();
+    }
     if (locks != PLAIN_LOCKS)
         return fx_fail(error, "%.120s: %u of DPDK's %d locks found, is it another version?", path,
                        locks, PLAIN_LOCKS);
@@ -134,27 +144,57 @@ void fx_locks_suspect(void)
     suspected = true;
 }
 
-static bool left_behind(uint32_t word, bool starting, uint64_t held_ns)
+/* Readers wait for writers, and for those that wait. */
+static bool stops_a_start(uint32_t word)
 {
-    if (starting)
-        return word & RTE_RWLOCK_WRITE && held_ns > STARTING_NS;
-    return held_ns > ALONE_NS;
+    return word & RTE_RWLOCK_MASK;
+}
+
+static void look(uint32_t i, uint64_t now)
+{
+    uint32_t word = atomic_load(lock[i].word);
+    if (word != lock[i].seen) {
+        lock[i].seen = word;
+        lock[i].since_ns = now;
+        lock[i].looks = 0;
+    }
+    lock[i].looks++;
+}
+
+static bool left_behind(uint32_t i, bool starting, uint64_t now)
+{
+    return lock[i].seen != 0 && lock[i].looks >= LOOKS && now - lock[i].since_ns > LIMIT_NS &&
+           (!starting || stops_a_start(lock[i].seen));
+}
+
+/* One at a time, the innermost first: who waits for it may well hold the others. */
+static void free_one(bool starting, uint64_t now)
+{
+    uint32_t i = locks;
+    while (i > 0 && !left_behind(i - 1, starting, now))
+        i--;
+    uint32_t word = i > 0 ? lock[i - 1].seen : 0;
+    if (i == 0 || !atomic_compare_exchange_strong(lock[i - 1].word, &word, 0))
+        return;
+    fx_log("a process that died had left DPDK's lock of the %s: freed", lock[i - 1].name);
+    for (uint32_t k = 0; k < locks; k++)
+        lock[k].seen = 0;
 }
 
 void fx_locks_tick(bool starting, uint64_t now)
 {
-    uint32_t held = 0;
-    for (uint32_t i = 0; suspected && i < locks; i++) {
-        uint32_t word = atomic_load(lock[i].word);
-        held += word != 0;
-        if (word != lock[i].seen) {
-            lock[i].seen = word;
-            lock[i].since_ns = now;
-        } else if (word != 0 && left_behind(word, starting, now - lock[i].since_ns) &&
-                   atomic_compare_exchange_strong(lock[i].word, &word, 0)) {
-            fx_log("a process that died in its start had left DPDK's lock of the %s: freed",
-                   lock[i].name);
-        }
+    if (!suspected)
+        return;
+    suspected = starting;
+    for (uint32_t i = 0; i < locks; i++) {
+        look(i, now);
+        suspected |= lock[i].seen != 0;
     }
-    suspected = suspected && (starting || held > 0);
+    free_one(starting, now);
+}
+
+void fx_locks_end(void)
+{
+    for (uint32_t i = 0; i < locks; i++)
+        atomic_store(lock[i].word, 0);
 }

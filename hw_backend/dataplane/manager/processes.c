@@ -199,7 +199,8 @@ int fx_process_start(int entry, struct fx_error *error)
         return fx_fail(error, "%.100s: %s", fx_options.nf_path, strerror(failure));
     }
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    *process = (struct fx_process){.pid = pid, .pidfd = pidfd, .entry = entry};
+    *process =
+        (struct fx_process){.pid = pid, .pidfd = pidfd, .entry = entry, .started_ns = fx_now_ns()};
     if (pidfd < 0 || fx_watch(epoll_fd, pidfd, FX_EVENT_PROCESS, (uint32_t)index) != 0)
         fx_log("NF process %d cannot be watched: %s", pid, strerror(errno));
     return index;
@@ -244,10 +245,16 @@ bool fx_process_starts(void)
 void fx_processes_refill(void)
 {
     uint32_t spares = 0;
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        spares += fx_process[seat].pid != 0 && fx_process[seat].entry < 0;
-    struct fx_error error;
     uint64_t now = fx_now_ns();
+    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
+        struct fx_process *process = &fx_process[seat];
+        if (process->pid == 0 || process->entry >= 0)
+            continue;
+        spares++;
+        if (!process->ready && now - process->started_ns > FX_LAUNCH_LIMIT_NS)
+            kill(process->pid, SIGKILL);
+    }
+    struct fx_error error;
     if (spares < mgr->config.spares && now >= refill_after_ns && fx_process_start(-1, &error) < 0) {
         fx_log("no spare: %s", error.text);
         refill_after_ns = now + REFILL_PAUSE_NS;
@@ -290,7 +297,8 @@ int fx_process_reap(int index)
     }
     remove_leftovers(process->pid);
     give_back(&mgr->shared->seat[index]);
-    if (atomic_exchange(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY) == FX_PHASE_STARTING)
+    atomic_store(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY);
+    if (status != 0)
         fx_locks_suspect();
     if (process->entry < 0)
         refill_after_ns = fx_now_ns() + REFILL_PAUSE_NS;
@@ -314,7 +322,6 @@ static bool any_left(void)
     return left;
 }
 
-/* Nobody is killed while it starts: it might hold one of DPDK's locks. */
 static void ask_to_leave(int index)
 {
     struct fx_process *process = &fx_process[index];
@@ -342,4 +349,5 @@ void fx_processes_end(void)
             kill(fx_process[seat].pid, SIGKILL);
     while (any_left())
         usleep(1000);
+    fx_locks_end(); /* ports are closed next, which takes some of them */
 }

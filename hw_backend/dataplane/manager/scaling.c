@@ -18,7 +18,6 @@
 
 #define MAPS             8             /* buffers of a type's mapping */
 #define RETRY_NS         1000000000ull /* after a launch that failed */
-#define LAUNCH_LIMIT_NS  10000000000ull
 #define STOP_LIMIT_NS    3000000000ull /* of standing still, told to stop */
 #define MISSED_INTERVALS 2             /* of heartbeats, before the law takes over */
 #define SHORTEST_MARK_NS 5000000ull    /* a load is measured over at least this */
@@ -735,7 +734,7 @@ static void kill_if_hung(uint32_t entry, uint64_t now)
     const struct fx_life *life = &mgr->life[entry];
     if (life->seat < 0)
         return;
-    if (life->state == FX_LAUNCHING && now - life->state_since_ns > LAUNCH_LIMIT_NS)
+    if (life->state == FX_LAUNCHING && now - life->state_since_ns > FX_LAUNCH_LIMIT_NS)
         fx_log("%s does not poll within 10 s of its launch: killed", name_of(entry));
     else if (life->stop_when_drained && hangs(entry))
         fx_log("%s was told to stop and has done nothing for 3 s: killed", name_of(entry));

@@ -266,10 +266,7 @@ static void rest(struct run *run, uint64_t sent, uint32_t received, uint64_t now
         sleep_until_ns(run->start_ns + (now_ns / options->tick_ns + 1) * options->tick_ns);
 }
 
-/*
- * What is under way has come back when nothing more comes. Who receives nothing cannot know, and
- * keeps the port open all the same: with it goes what the other side has not read.
- */
+/* What is under way has come back when nothing more comes. */
 static void drain(struct run *run)
 {
     struct generator *generator = run->generator;
@@ -278,13 +275,22 @@ static void drain(struct run *run)
         sender_flush(&generator->sender);
         if (receive(run))
             last = clock_ns();
-        if (generator->sends && generator->receives && generator->sender.pending_count == 0 &&
-            receiver_delivered(&generator->receiver) >= generator->sender.sent)
+        if (generator->sends && generator->sender.pending_count == 0 &&
+            (!generator->receives ||
+             receiver_delivered(&generator->receiver) >= generator->sender.sent))
             break;
         sleep_until_ns(clock_ns() + generator->options->tick_ns);
         now = clock_ns();
     }
     sender_drop_pending(&generator->sender);
+}
+
+/* Who receives nothing cannot know what has arrived: with the port goes what nobody has read. */
+static void keep_open(uint64_t span_ns)
+{
+    uint64_t until = clock_ns() + span_ns;
+    while (!signalled && clock_ns() < until)
+        sleep_until_ns(until);
 }
 
 static double cpu_seconds(void)
@@ -339,6 +345,8 @@ void run_schedule(struct generator *generator, struct schedule *schedule, bool r
     result->counts.missed = run.wanted - RTE_MIN(run.wanted, generator->sender.sent);
     result->cpu_seconds = cpu_seconds() - cpu_before;
     result->worst_rate_error = run.worst_rate_error;
+    if (!generator->receives)
+        keep_open(generator->options->drain_ns);
 }
 
 bool run_await_link(struct generator *generator)
