@@ -428,7 +428,9 @@ def check(args: Args) -> None:
     backend_options(args.scale, args.options)
     if args.live and (args.chains or 1) != 1:
         raise InputError(
-            f"is {args.chains}", where="--chains", fix="a live chain is fine-tuned alone: leave it out"
+            f"is {args.chains}",
+            where="--chains",
+            fix="a live chain is fine-tuned alone: leave it out",
         )
     if args.live and args.init_from is None:
         raise InputError(

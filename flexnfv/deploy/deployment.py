@@ -159,12 +159,11 @@ class Deployment:
                 return
             try:
                 reading = self._halves.wait()
-            except BackendError as error:
-                by = "the law" if decided.by_law else "the policy"
-                raise BackendError(
-                    f"{error} (the last targets, {decided.targets.tolist()} by {by}, have no "
-                    "reading and so no row)"
-                ) from error
+            except BackendError:
+                by = "law" if decided.by_law else "policy"
+                last = decided.targets.tolist()
+                log.info("no reading came of the last targets, %s by the %s: no row", last, by)
+                raise
             number += 1
             self._await(begun + number * self.chain.interval_s)
             targets, decision, send_s = decided.targets, decided, decided.sent - read

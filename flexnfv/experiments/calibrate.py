@@ -343,7 +343,9 @@ def compare(function: str, measured: Measured, model: Measured) -> Finding:
     ) / np.median(measured.loss_free_pps)
     rate = abs(float(np.median(model.loss_free_pps) / np.median(measured.loss_free_pps)) - 1)
     shares = np.abs(np.array(model.imbalance) - np.array(measured.imbalance))
-    several = np.abs(model.together / measured.together - 1) if measured.together.size else shares[:0]
+    several = (
+        np.abs(model.together / measured.together - 1) if measured.together.size else shares[:0]
+    )
     return Finding(
         function,
         f"{function}: measured and modelled",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from flexnfv.errors import BackendError
 from flexnfv.experiments.workbench import Workbench
+from flexnfv.reading import Reading
 from flexnfv.states import RUNNING
 
 FloatArray = npt.NDArray[np.float64]

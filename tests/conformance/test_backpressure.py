@@ -23,7 +23,7 @@ QUIET = 15
 
 def mean(run: Run, name: str) -> float:
     """Of all NF types together, over the settled intervals under load, packets/s."""
-    under_load = run.readings[SETTLED : INTERVALS + 1]
+    under_load = run.readings[SETTLED:INTERVALS]
     return float(sum(getattr(reading, name).sum() for reading in under_load) / len(under_load))
 
 
@@ -37,7 +37,7 @@ def test_only_what_a_later_type_would_lose_is_shed_at_the_entry(
         steady(FULL, INTERVALS, quiet=QUIET),
     )
     run.rest(1, 1, 1)
-    assert mean(run, "delivered_pps") == pytest.approx(4.43e6, rel=0.03)
+    assert mean(run, "delivered_pps") == pytest.approx(4.43e6, rel=0.05)  # an overloaded entry wastes some
     if order[0] == 0:
         # Nobody is upstream of the entry's own ring: it drops, as in a pipeline.
         assert run.packets("shed_pps") == 0

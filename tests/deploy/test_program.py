@@ -274,4 +274,7 @@ def test_a_backend_that_dies_is_told_and_its_record_kept(
     assert capsys.readouterr().err == "flexnfv: the manager died\n"
     status = read_status(out)
     assert (status["state"], status["reason"]) == ("failed", "BackendError: the manager died")
+    assert "no reading came of the last targets, [1, 1, 1] by the policy" in (
+        (out / "deploy.log").read_text()
+    )
     assert len(list(readings(out / "record.parquet"))) == status["intervals"] > 5
