@@ -50,7 +50,8 @@ class NFCalibration(_Model):
     """What one NF function costs on one machine.
 
     Attributes:
-        processing_ns: per-packet processing time, nanoseconds (timestamps at NF start-up).
+        processing_ns: per-packet processing time, nanoseconds; by timestamps, which the paper takes
+            when an NF starts and this dataplane for as long as it runs.
         loss_free_pps: highest rate that one instance carries without loss, packets/s.
         overload_penalty: share of `loss_free_pps` that a fully overloaded instance loses, 0..1.
         overload_span: excess (offered / loss-free rate - 1) at which the penalty is complete.

@@ -70,8 +70,8 @@ class PktgenOptions:
         tick_us: send and receive this often; sleep in between.
         poll: never sleep.
         backlog_ms: packets overdue by more are given up and counted as missed.
-        drain_ms: the end comes when nothing was received for this long; without `rx_port` the
-            port stays open for as long.
+        drain_ms: the end comes when nothing was received for this long; with `rx_port="none"`
+            the port stays open for as long.
         link_wait_s: how long a link, or a memif's peer, may take.
         write_to: capture file to make of what is received.
         key, nonce: of an `encryptor` on the way (32 and 8 hexadecimal digits), so that what it

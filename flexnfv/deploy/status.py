@@ -213,7 +213,7 @@ def page(status: dict[str, Any]) -> RenderableType:
     colour = {"running": "green", "stopped": "cyan"}.get(status["state"], "red")
     backend = status["backend"]
     at = "" if backend["scale"] == 1 else f" at scale {backend['scale']:g}"
-    at += "" if backend["pacing"] == "none" else f", paced ({backend['pacing']})"
+    at += "" if backend.get("pacing", "none") == "none" else f", paced ({backend['pacing']})"
     lines = [
         f"[bold]{escape(status['chain'])}[/bold] on {escape(backend['name'] + at)}, "
         f"[{colour}]{status['state']}[/{colour}]: {status['intervals']} intervals of "

@@ -58,6 +58,8 @@ SPLITS: Final = (2, 3, 4)
 """Instances among which the split of the flows is looked at."""
 TOGETHER: Final = 2
 """Instances, each with a ring of its own, that are overloaded together."""
+TOGETHER_FACTOR: Final = 1.2
+"""What each of them is offered on average, relative to the loss-free rate."""
 FIRST_GUESS: Final = 1.5
 """Where the search for the loss-free rate begins, relative to what the calibration has."""
 MARGIN: Final = 1.02
@@ -257,6 +259,7 @@ def _write_samples(found: dict[str, Measured], path: Path) -> None:
             "longest_ring_packets": one.rings.tolist(),
             "launch_s": [each.launch_s for each in one.latencies],
             "rerun_s": [each.rerun_s for each in one.latencies],
+            "together": one.together.tolist(),
             "largest_share": list(one.imbalance),
         }
         for function, one in found.items()
@@ -291,7 +294,8 @@ def _try_out(chain: ServiceChain, make: Callable[[ServiceChain], Backend]) -> No
     """
     fastest = chain.nf[int(np.argmax(chain.capacity_pps))]
     alone = alone_chain(chain, fastest)
-    highest = max(*FACTORS, FIRST_GUESS) * float(alone.capacity_pps[0]) * MARGIN
+    several = TOGETHER * TOGETHER_FACTOR if chain.slots >= TOGETHER else 0.0
+    highest = max(*FACTORS, FIRST_GUESS, several) * float(alone.capacity_pps[0]) * MARGIN
     backend = make(alone)
     try:
         BackendBench(backend).set_rate(highest)
@@ -414,7 +418,7 @@ def _on_backend(
         rings = [[one.queue for one in looks]]
         several = []
         if nf.max_instances >= TOGETHER:
-            served, longest = done(together(slow, max(FACTORS) * rate, TOGETHER))
+            served, longest = done(together(slow, TOGETHER * TOGETHER_FACTOR * rate, TOGETHER))
             several.append(served / rate)
             rings.append(list(longest))
         imbalance = [float(done(split(slow, GENTLE * rate, n))[0]) * n for n in splits]

@@ -263,6 +263,26 @@ def moved_flows(
     return moved
 
 
+def output(
+    total: float,
+    share: Floats,
+    queue: Floats,
+    ability: Floats,
+    able: float,
+    penalty: float,
+    overload_span: float,
+) -> float:
+    """What one NF type's instances serve in a segment, of a total that is offered to them."""
+    out = 0.0
+    for i in range(share.shape[0]):
+        amount = total * share[i]
+        can = ability[i]
+        if amount > able:
+            can *= 1.0 - penalty * min(1.0, (amount / able - 1.0) / overload_span)
+        out += min(can, queue[i] + amount)
+    return out
+
+
 def clear_slot(e: int, t: int, i: int, s: State, f: Figures) -> None:
     """Empty a slot whose instance died or was stopped; what its ring held is lost."""
     f.ring_dropped_pps[e, t, i] += f.queue[e, t, i]
@@ -303,6 +323,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
     held_s = np.zeros(types, np.float64)
     parked_time = np.zeros(types, np.float64)
     through = np.zeros(types, np.float64)
+    abilities = np.zeros((types, slots), np.float64)
+    totals = np.zeros(types, np.float64)
     passing = np.zeros(types, np.float64)
     onwards = np.zeros(types, np.float64)
     row = np.zeros(slots, np.int64)
@@ -556,28 +578,34 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                                 coming += inflow[p, t]
                         base = ((step * c.substeps + k) * types + t) * words
                         able = c.capacity_pps[t] * span
-                        out = 0.0
                         passing[t] = 1.0
                         for i in range(slots):
-                            amount = total * share[e, t, i]
-                            if amount == 0.0:
-                                continue
                             word = random_word(stream, base + i // 4)
-                            ability = able * (1.0 + c.jitter[t] * wobble(word, i))
-                            if amount > able and not c.behind[t]:
-                                excess = min(1.0, (amount / able - 1.0) / c.overload_span[t])
-                                ability = ability * (1.0 - c.overload_penalty[t] * excess)
-                            out += min(ability, queue[e, t, i] + amount)
-                            if coming == 0.0 or not c.behind[t] or s.unmapped[e, t] > 0.0:
+                            abilities[t, i] = able * (1.0 + c.jitter[t] * wobble(word, i))
+                            amount = total * share[e, t, i]
+                            if coming == 0.0 or amount == 0.0 or not c.behind[t]:
                                 continue
-                            room = ability
+                            room = abilities[t, i]
                             if not s.throttled[e, t, i]:
                                 room += max(0.0, HIGH_MARK * c.ring_packets[t] - queue[e, t, i])
                             if amount > room:
                                 s.throttled[e, t, i] = True
                                 excess = (amount - room) / (coming * share[e, t, i])
                                 passing[t] = min(passing[t], max(0.0, 1.0 - excess))
-                        onwards[t] = min(1.0, out / total) if total > 0.0 else 1.0
+                        totals[t] = total
+                        penalty = 0.0 if c.behind[t] else c.overload_penalty[t]
+                        onwards[t] = 1.0
+                        if total > 0.0:
+                            out = output(
+                                total,
+                                share[e, t],
+                                queue[e, t],
+                                abilities[t],
+                                able,
+                                penalty,
+                                c.overload_span[t],
+                            )
+                            onwards[t] = min(1.0, out / total)
                         for p in range(paths):
                             onward = c.following[p, t]
                             if onward >= 0 and not c.back[p, t]:
@@ -593,9 +621,29 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         while t >= 0:
                             taken *= passing[t]
                             t = c.following[p, t]
-                        amount = entering
-                        if taken < 1.0:
-                            amount *= onwards[first] * taken
+                        amount = entering * taken
+                        if taken < 1.0 and onwards[first] < 1.0:
+                            # What its own type drops never gets to the full rings: more may enter,
+                            # until as much gets through.
+                            others = totals[first] - entering
+                            penalty = 0.0 if c.behind[first] else c.overload_penalty[first]
+                            low, high = 0.0, entering
+                            for _ in range(20):
+                                amount = 0.5 * (low + high)
+                                out = output(
+                                    others + amount,
+                                    share[e, first],
+                                    queue[e, first],
+                                    abilities[first],
+                                    c.capacity_pps[first] * span,
+                                    penalty,
+                                    c.overload_span[first],
+                                )
+                                passed = min(amount, out * amount / (others + amount))
+                                if passed < taken * onwards[first] * entering:
+                                    low = amount
+                                else:
+                                    high = amount
                         inflow[p, first] += amount
                         shed += entering - amount
 
@@ -639,6 +687,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         portion = share[e, t, i]
                         before = queue[e, t, i]
                         if portion == 0.0 and before == 0.0:
+                            if c.behind[t]:
+                                s.throttled[e, t, i] = False
                             continue
                         amount = total * portion
                         ability = able
@@ -651,6 +701,8 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         done = min(ability, pool)
                         rest = pool - done
                         after = min(room, rest)
+                        if c.behind[t] and after < LOW_MARK * room:
+                            s.throttled[e, t, i] = False
                         dropped = rest - after
                         arrived[e, t, i] += amount
                         served[e, t, i] += done
@@ -666,8 +718,6 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                             waiting[t] += span * (
                                 moving * 0.5 * (before + after) + (1.0 - moving) * after
                             )
-                            if c.behind[t] and after < LOW_MARK * room:
-                                s.throttled[e, t, i] = False
                             if after == 0.0 and state[e, t, i] == DRAINING:
                                 state[e, t, i] = BLOCKED
                                 f.parked_s[e, t, i] = -(now + span * moving)

@@ -93,13 +93,12 @@ def test_read_locks_left_by_deaths_are_freed_once_nobody_starts(manager: Manager
 
 def test_a_lock_taken_after_another_was_freed_has_its_own_time(manager: Manager) -> None:
     locks = Locks(manager.prefix)
-    locks[ZONES] = WRITE
-    kill_at_start(manager)
     for _ in range(3):
-        manager.until(lambda: locks[ZONES] == 0, "the lock's end")
         locks[ZONES] = WRITE
+        kill_at_start(manager)
         time.sleep(0.3)  # fifteen of the manager's looks
         assert locks[ZONES] == WRITE
+        manager.until(lambda: locks[ZONES] == 0, "the lock's end")
 
 
 def test_after_deaths_at_any_moment_of_a_start_no_lock_stays_held(manager: Manager) -> None:

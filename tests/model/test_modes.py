@@ -69,6 +69,22 @@ def test_the_fullest_ring_decides_for_all_flows() -> None:
     assert reading.shed_pps == pytest.approx(12e6 - arrived.sum(), rel=0.01)
 
 
+@pytest.mark.parametrize("gbps", [8, 9, 10])
+def test_an_unevenly_loaded_entry_drops_no_more_than_in_a_pipeline(gbps: float) -> None:
+    # Of three entry instances one is parked: by Algorithm 1 another one gets two thirds.
+    paper = load_chain("paper")
+    backwards = [nf.model_dump() for nf in reversed(paper.nf)]
+    delivered = []
+    for mode in ("pipeline", "backpressure"):
+        backend = ModelBackend(paper.replace(mode=mode, nf=backwards))
+        backend.reset(Trace("constant", np.full(24, gbps_to_pps(gbps)), 1.0), seed=1)
+        for targets in [[3, 3, 3]] * 5 + [[2, 2, 3]] * 10:
+            reading = backend.step(np.array(targets))
+        assert reading.blocked[0] == 1
+        delivered.append(float(reading.delivered_pps))
+    assert delivered[1] >= 0.99 * delivered[0]
+
+
 def test_backpressure_ends_below_the_low_mark() -> None:
     chain = load_chain("paper-reverse").replace(mode="backpressure")
     model = BatchModel(chain, 1)

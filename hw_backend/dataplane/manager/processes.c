@@ -251,8 +251,10 @@ void fx_processes_refill(void)
         if (process->pid == 0 || process->entry >= 0)
             continue;
         spares++;
-        if (!process->ready && now - process->started_ns > FX_LAUNCH_LIMIT_NS)
+        if (!process->ready && now - process->started_ns > FX_LAUNCH_LIMIT_NS) {
+            fx_log("a spare is not ready within 10 s of its start: killed");
             kill(process->pid, SIGKILL);
+        }
     }
     struct fx_error error;
     if (spares < mgr->config.spares && now >= refill_after_ns && fx_process_start(-1, &error) < 0) {

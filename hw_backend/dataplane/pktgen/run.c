@@ -346,7 +346,7 @@ void run_schedule(struct generator *generator, struct schedule *schedule, bool r
     result->cpu_seconds = cpu_seconds() - cpu_before;
     result->worst_rate_error = run.worst_rate_error;
     if (!generator->receives)
-        keep_open(generator->options->drain_ns);
+        keep_open(RTE_MIN(generator->options->drain_ns, DRAIN_MAX_NS));
 }
 
 bool run_await_link(struct generator *generator)
