@@ -617,9 +617,12 @@ def advance(c: Constants, s: State, f: Figures, envs: Ints, targets: Ints, decid
                         entering = rate * c.path_share[p] * span
                         first = c.entry[p]
                         taken = 1.0
+                        reaching = 1.0
                         t = c.following[p, first]
                         while t >= 0:
-                            taken *= passing[t]
+                            if passing[t] < 1.0:
+                                taken = reaching * passing[t]
+                            reaching *= min(passing[t], onwards[t])
                             t = c.following[p, t]
                         amount = entering * taken
                         if taken < 1.0 and onwards[first] < 1.0:

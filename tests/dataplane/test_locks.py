@@ -91,7 +91,7 @@ def test_read_locks_left_by_deaths_are_freed_once_nobody_starts(manager: Manager
     assert "lock of the memory map: freed" in manager.log.read_text()
 
 
-def test_a_lock_taken_after_another_was_freed_has_its_own_time(manager: Manager) -> None:
+def test_every_lock_has_its_own_time(manager: Manager) -> None:
     locks = Locks(manager.prefix)
     for _ in range(3):
         locks[ZONES] = WRITE
