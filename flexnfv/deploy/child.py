@@ -13,6 +13,7 @@ import socket
 from flexnfv.chain import ServiceChain
 from flexnfv.deploy import wire
 from flexnfv.deploy.answer import ask, one_line
+from flexnfv.deploy.punctual import go_last
 from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
 from flexnfv.policy import Policy, make_policy
@@ -42,6 +43,7 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_deployment()
     if urgent:
+        go_last()
         # Not before all others, as the loop: a policy may spin until it is ended.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENT_NICENESS)

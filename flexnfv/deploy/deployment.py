@@ -23,7 +23,7 @@ from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import Answer, one_line
 from flexnfv.deploy.guard import Decision, Guard, IntArray
 from flexnfv.deploy.host import Host, InProcess, open_host
-from flexnfv.deploy.punctual import punctual
+from flexnfv.deploy.punctual import go_last, punctual
 from flexnfv.deploy.record import Row
 from flexnfv.deploy.scribe import Scribe, Show
 from flexnfv.deploy.status import LOG, Tally, hold_lock
@@ -302,6 +302,8 @@ def _recorded(
         scribe = Scribe(out, chain, shadows, facts, tally, show, patient=deployment.patient)
         state, reason = "failed", "interrupted"
         begun = False
+        if not deployment.patient:
+            go_last()
         try:
             with nullcontext(True) if deployment.patient else punctual() as allowed:
                 if not allowed:

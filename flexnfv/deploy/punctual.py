@@ -1,8 +1,9 @@
-"""A thread that is woken at once where others keep the cores busy."""
+"""Threads that run at once where others keep the cores busy, and one that runs when none does."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,3 +31,18 @@ def punctual() -> Iterator[bool]:
     finally:
         if allowed:
             os.sched_setscheduler(0, policy, priority)
+
+
+def go_last() -> None:
+    """Have this process, should it be killed, give its memory back when nobody needs the core.
+
+    The kernel does that in the process's last thread: some ten milliseconds, for which one that goes
+    first would keep a dataplane on the same core from its port. So one thread does nothing, at the
+    lowest priority.
+    """
+    threading.Thread(target=_wait_for_the_end, name="flexnfv last", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, 19)  # on Linux: of this thread alone
+    threading.Event().wait()
