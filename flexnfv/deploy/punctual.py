@@ -36,7 +36,7 @@ def punctual() -> Iterator[bool]:
 def go_last() -> None:
     """Have this process, should it be killed, give its memory back when nobody needs the core.
 
-    The kernel does that in the process's last thread: some ten milliseconds, for which one that goes
+    The kernel does that in the last thread: some five milliseconds, for which one that goes
     first would keep a dataplane on the same core from its port. So one thread does nothing, at the
     lowest priority.
     """
