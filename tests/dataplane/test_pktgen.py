@@ -181,8 +181,10 @@ def test_a_capture_keeps_its_recorded_times(tmp_path: Path) -> None:
     assert max(period.sent for period in pktgen.periods) < 11
 
 
-# The slow sink reads every 100 ms only: what is sent within 5 ms waits until after the sender's end.
-@pytest.mark.parametrize(("count", "tick_us"), [(50_000, 100), (500, 100_000)], ids=["", "slow"])
+# The slow sink reads every 100 ms: what is sent within 5 ms waits until after the sender's end.
+@pytest.mark.parametrize(
+    ("count", "tick_us"), [(50_000, 100), (500, 100_000)], ids=["prompt", "slow"]
+)
 def test_two_generators_over_memif_lose_nothing(tmp_path: Path, count: int, tick_us: int) -> None:
     flows = FlowSet(count=300, zipf=0.8, seed=3)
     sink = Pktgen(
