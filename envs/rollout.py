@@ -42,7 +42,7 @@ class Rollout:
         self.engine = engine
         self.model = engine or BatchModel(task.chain, batch, **model_options)
         self.encoder = ObservationEncoder(task.chain, (batch,))
-        self.preference = np.full(batch, task.preference[0])
+        self.drop_cost = np.full(batch, task.drop_cost[0])
         self.mean_pps = np.ones(batch)
         self.left = np.zeros(batch, dtype=np.int64)
         self.rng = np.random.default_rng(0)
@@ -51,7 +51,7 @@ class Rollout:
         self.statistics = Statistics()
 
     def seed(self, seed: int | None) -> None:
-        """Start the stream of traces and preferences anew."""
+        """Start the stream of traces and drop costs anew."""
         self.rng = np.random.default_rng(seed)
 
     def reset(self, which: BoolArray | None = None, *, stagger: bool = False) -> None:
@@ -69,15 +69,15 @@ class Rollout:
         left = np.full(rows.size, task.episode - 1)
         if stagger:
             left = self.rng.integers(1, task.episode, rows.size)
-        preference = task.draw_preference(self.rng, rows.size)
+        drop_cost = task.draw_drop_cost(self.rng, rows.size)
         seeds = self.rng.integers(1 << 63, size=rows.size, dtype=np.uint64)
-        self.begin(rows, rates, preference, seeds, left)
+        self.begin(rows, rates, drop_cost, seeds, left)
 
     def begin(
         self,
         rows: IntArray,
         rates: FloatArray,
-        preference: FloatArray,
+        drop_cost: FloatArray,
         seeds: npt.NDArray[np.uint64],
         left: IntArray | None = None,
     ) -> None:
@@ -86,18 +86,16 @@ class Rollout:
         Args:
             rows: which chains, [n].
             rates: offered packets/s of every interval, [n, intervals].
-            preference: cost of losing one interval's mean traffic, in core intervals, [n].
+            drop_cost: cost of losing one interval's mean traffic, in core intervals, [n].
             seeds: of the model's randomness, [n].
             left: steps until each episode ends, [n]; None: as many as `rates` allow.
         """
         self.left[rows] = rates.shape[1] - 1 if left is None else left
         self.mean_pps[rows] = np.maximum(rates.mean(axis=1), 1e-9)
-        self.preference[rows] = preference
+        self.drop_cost[rows] = drop_cost
         self.reading = self.model.reset_envs(rows, rates, seeds)
         self.encoder.reset(rows)
-        self.observation[rows] = self.encoder.encode(
-            self.reading[rows], self.preference[rows], rows
-        )
+        self.observation[rows] = self.encoder.encode(self.reading[rows], self.drop_cost[rows], rows)
 
     def step(
         self, action: IntArray, ended: BoolArray | None = None
@@ -120,8 +118,8 @@ class Rollout:
         else:
             self.reading = self.model.step(targets)
             self.left -= 1
-        self.observation = self.encoder.encode(self.reading, self.preference)
-        value, terms = self.task.reward(self.reading, self.mean_pps, self.preference)
+        self.observation = self.encoder.encode(self.reading, self.drop_cost)
+        value, terms = self.task.reward(self.reading, self.mean_pps, self.drop_cost)
         self.statistics.add(self.reading, self.task, terms)
         if self.engine is not None and self.engine.over:
             self.left[:] = 0

@@ -135,7 +135,7 @@ class RowVecEnv(_RolloutVecEnv):
     """One environment per NF type of every chain: observation [F], one choice, its own reward.
 
     Rewards are divided by the running standard deviation of the discounted return of their
-    preference's group, so that no preference drowns the others in a shared critic.
+    drop_cost's group, so that no drop cost drowns the others in a shared critic.
 
     Args:
         task: the scaling task.
@@ -164,22 +164,22 @@ class RowVecEnv(_RolloutVecEnv):
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         if self.scale is not None:
-            values = self.scale(values, self.rollout.preference, ended)
+            values = self.scale(values, self.rollout.drop_cost, ended)
         return values.reshape(-1)
 
 
 class ReturnScale:
-    """Divides rewards by the running spread of their preference group's discounted return.
+    """Divides rewards by the running spread of their drop cost group's discounted return.
 
     Args:
-        task: its preference range is cut into `groups` of equal ratio.
+        task: its drop_cost range is cut into `groups` of equal ratio.
         chains: number of chains, B.
         gamma: discount of the return.
         groups: number of groups.
     """
 
     def __init__(self, task: Task, chains: int, gamma: float, groups: int = 12) -> None:
-        low, high = np.log(task.preference)
+        low, high = np.log(task.drop_cost)
         self.edges = np.linspace(low, high, groups + 1)[1:-1]
         self.gamma = gamma
         self.returns = np.zeros((chains, task.chain.types))
@@ -188,10 +188,10 @@ class ReturnScale:
         self.variance = np.ones(groups)
 
     def __call__(
-        self, rewards: FloatArray, preference: FloatArray, ended: npt.NDArray[np.bool_]
+        self, rewards: FloatArray, drop_cost: FloatArray, ended: npt.NDArray[np.bool_]
     ) -> FloatArray:
         """Scaled rewards, [B, T]; `ended` [B] starts the return of those rows anew."""
-        group = np.searchsorted(self.edges, np.log(preference))
+        group = np.searchsorted(self.edges, np.log(drop_cost))
         self.returns = self.returns * self.gamma + rewards
         for g in np.unique(group):
             sample = self.returns[group == g]

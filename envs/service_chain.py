@@ -31,10 +31,10 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     |---|---|---|
     | observation | one row of features per NF type (`ObservationEncoder.names`), end to end | [T * F] float32, within -4 .. 4 |
     | action | per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8; with `action_mode="targets"` the number of instances less one | [T] int64 |
-    | reward | minus cores, parked cores at their weight, and preference x lost share of the mean traffic, summed over the types | float |
+    | reward | minus cores, parked cores at their weight, and drop_cost x lost share of the mean traffic, summed over the types | float |
     | terminated | never: scaling has no end | bool |
     | truncated | the trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`); the next reset starts it anew | bool |
-    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `preference`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
+    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
 
     Args:
         chain: a shipped name, a path, or a `ServiceChain`.
@@ -42,7 +42,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         backend: `model`, `dpdk`, a third party's name, or a `Backend` of this chain.
         calibration: another calibration than the chain names.
         episode: intervals per episode.
-        preference: cost of losing one interval's mean traffic, in core intervals, or a range.
+        drop_cost: cost of losing one interval's mean traffic, in core intervals, or a range.
         action_mode: `offsets` or `targets`.
         weights: weights of the reward's terms.
         backend_options: handed to the backend.
@@ -96,7 +96,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         self._reading: Reading | None = None
         self._history: list[Reading] = []
         self._mean_pps = 1.0
-        self._preference = self.task.preference[0]
+        self._drop_cost = self.task.drop_cost[0]
         self._trace: Trace | None = None
 
     def reset(
@@ -105,18 +105,18 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         """Start an episode; see the class for what comes back.
 
         Raises:
-            InputError: an option other than `trace` and `preference`.
+            InputError: an option other than `trace` and `drop_cost`.
         """
         super().reset(seed=seed)
         given = dict(options or {})
         trace = given.pop("trace", None)
-        drawn = float(self.task.draw_preference(self.np_random, 1)[0])
-        self._preference = float(given.pop("preference", drawn))
+        drawn = float(self.task.draw_drop_cost(self.np_random, 1)[0])
+        self._drop_cost = float(given.pop("drop_cost", drawn))
         if given:
             raise InputError(
                 f"unknown reset option {next(iter(given))!r}",
                 where="environment",
-                fix="use 'trace' or 'preference'",
+                fix="use 'trace' or 'drop_cost'",
             )
         if trace is None:
             trace = self.task.traces.sample(self.np_random, self.task.episode)
@@ -149,7 +149,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             return observation, 0.0, False, True, info
         self._reading = reading
         self._remember(reading)
-        value, terms = self.task.reward(reading, self._mean_pps, self._preference)
+        value, terms = self.task.reward(reading, self._mean_pps, self._drop_cost)
         remaining = self.backend.remaining
         info = self._info(reading)
         info["targets"] = targets
@@ -189,7 +189,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             self._history.append(reading.copy())
 
     def _observe(self, reading: Reading) -> Observation:
-        return self._encoder.encode(reading, self._preference).reshape(-1)
+        return self._encoder.encode(reading, self._drop_cost).reshape(-1)
 
     def _info(self, reading: Reading) -> dict[str, Any]:
         chain = self.task.chain
@@ -198,7 +198,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             "action_mask": np.array(self.task.mask(reading)),
             "reading": reading.copy(),
             "trace": self._trace.name if self._trace is not None else "",
-            "preference": self._preference,
+            "drop_cost": self._drop_cost,
             "drop_rate": float(reading.drop_rate),
             "throughput_pps": float(reading.delivered_pps),
             "core_usage": float(reading.core_usage(chain).sum()),

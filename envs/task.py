@@ -34,7 +34,7 @@ class Task:
         chain: the service chain.
         traces: episodes are random segments of these.
         episode: intervals per episode, the first included.
-        preference: lowest and highest cost of losing one interval's mean traffic, in core
+        drop_cost: lowest and highest cost of losing one interval's mean traffic, in core
             intervals; each episode draws one, log-uniformly.
         action_mode: `offsets` from the need, or absolute `targets`.
         weights: of the reward's terms.
@@ -43,15 +43,15 @@ class Task:
     chain: ServiceChain
     traces: TraceSet
     episode: int = 256
-    preference: tuple[float, float] = (1000.0, 1000.0)
+    drop_cost: tuple[float, float] = (1000.0, 1000.0)
     action_mode: ActionMode = "offsets"
     weights: RewardWeights = field(default_factory=RewardWeights)
 
     def __post_init__(self) -> None:
-        low, high = self.preference
+        low, high = self.drop_cost
         if not 0 < low <= high or not np.isfinite(high):
             raise InputError(
-                f"preference {low!r} to {high!r}",
+                f"drop_cost {low!r} to {high!r}",
                 where="environment",
                 fix="give one number above 0, or (lowest, highest)",
             )
@@ -73,7 +73,7 @@ class Task:
         traces: TraceSource = "train",
         *,
         calibration: str | Path | None = None,
-        preference: float | tuple[float, float] = 1000.0,
+        drop_cost: float | tuple[float, float] = 1000.0,
         **options: Any,
     ) -> Task:
         """A task from what a user writes: names, paths, single numbers.
@@ -82,12 +82,12 @@ class Task:
             InputError: an unknown chain, trace, split or option value.
         """
         loaded = load_chain(chain, calibration=calibration)
-        span = preference if isinstance(preference, tuple) else (preference, preference)
+        span = drop_cost if isinstance(drop_cost, tuple) else (drop_cost, drop_cost)
         peak = None if isinstance(traces, TraceSet) else loaded.peak_pps
         return cls(
             chain=loaded,
             traces=as_trace_set(traces, step_s=loaded.interval_s, peak_pps=peak),
-            preference=(float(span[0]), float(span[1])),
+            drop_cost=(float(span[0]), float(span[1])),
             **options,
         )
 
@@ -134,12 +134,12 @@ class Task:
         return actions.offset_mask(actions.need(reading, self.chain), self.chain)
 
     def reward(
-        self, reading: Reading, mean_pps: npt.ArrayLike, preference: npt.ArrayLike
+        self, reading: Reading, mean_pps: npt.ArrayLike, drop_cost: npt.ArrayLike
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Reward per NF type and its terms, [..., T]."""
-        return reward(reading, self.chain, mean_pps, preference, self.weights)
+        return reward(reading, self.chain, mean_pps, drop_cost, self.weights)
 
-    def draw_preference(self, rng: np.random.Generator, count: int) -> FloatArray:
-        """Preferences of `count` episodes, [count]."""
-        low, high = np.log(self.preference)
+    def draw_drop_cost(self, rng: np.random.Generator, count: int) -> FloatArray:
+        """Drop cost of `count` episodes, [count]."""
+        low, high = np.log(self.drop_cost)
         return np.asarray(np.exp(rng.uniform(low, high, count)))

@@ -27,7 +27,7 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
     Spaces, rewards and options are those of `ServiceChainEnv`; arrays have a leading [num_envs].
     Auto-reset is Gymnasium 1's next-step mode: the step after an episode's end ignores its action,
     resets it, and returns reward 0. The info holds `action_mask` [num_envs, T, A], and
-    `preference`, `drop_rate`, `throughput_pps`, `core_usage` and `parked_cores` [num_envs].
+    `drop_cost`, `drop_rate`, `throughput_pps`, `core_usage` and `parked_cores` [num_envs].
 
     Raises:
         InputError: as `ServiceChainEnv`, and for another backend than the model or a `render_mode`.
@@ -77,13 +77,13 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         """Start every episode anew; a list of seeds counts by its first.
 
         Raises:
-            InputError: any option: a batch draws its traces and preferences.
+            InputError: any option: a batch draws its traces and drop costs.
         """
         if options:
             raise InputError(
                 f"unknown reset option {next(iter(options))!r}",
                 where="vector environment",
-                fix="use gymnasium.make for a given trace or preference",
+                fix="use gymnasium.make for a given trace or drop_cost",
             )
         first = seed[0] if isinstance(seed, list) else seed
         super().reset(seed=first)
@@ -118,7 +118,7 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         chain, reading = self.task.chain, self.rollout.reading
         figures = {
             "action_mask": np.array(self.task.mask(reading)),
-            "preference": self.rollout.preference.copy(),
+            "drop_cost": self.rollout.drop_cost.copy(),
             "drop_rate": reading.drop_rate,
             "throughput_pps": reading.delivered_pps.copy(),
             "core_usage": reading.core_usage(chain).sum(axis=-1),

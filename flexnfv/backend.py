@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
+IntArray = npt.NDArray[np.int64]
+
 MAX_SCALE = 1000
 """Highest scale that a dataplane takes."""
+ENDLESS = int(np.iinfo(np.int64).max)
+"""Intervals that remain where no trace ends."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a report says of the backend that its figures come from.
+    """What a backend is, and what it can do. Nobody asks for a backend's name to find that out.
+
+    A backend's class has one as it is before it is made; the instance's own may say more.
 
     Attributes:
         name: `model` or `dpdk`, or a third party's name.
+        batch: chains that it runs at once at most; None: any number.
+        clocked: whether an interval takes its length in real time; such a backend is `Clocked`.
+        exclusive: whether a machine carries one of it at a time.
+        deterministic: whether the same traces and seeds give the same readings.
         scale: packet rates relative to the chain's own (1/20 where a paced dataplane runs it).
         pacing: how instances are slowed down, "none" if they are not.
         machine: processor and kernel, or the calibration's machine for the model.
-        deterministic: whether the same trace and seed give the same readings.
         traffic: what a live chain was last sent: a capture's packets, or rates with synthetic
             flows.
     """
 
     name: str
+    batch: int | None = 1
+    clocked: bool = False
+    exclusive: bool = False
+    deterministic: bool = False
     scale: float = 1.0
     pacing: str = "none"
     machine: str = ""
-    deterministic: bool = False
     traffic: str = ""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How punctual an episode on a live backend was so far; the attribute `timing` of such a one.
+    """How punctual an episode on a clocked backend was so far; its attribute `timing`.
 
     Attributes:
         late: intervals whose edge had passed before their step came.
@@ -63,7 +76,7 @@ def timing_of(backend: object) -> Timing | None:
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a chain runs on.
+    """What chains run on: B chains of one kind at once, each with its own traffic. One is B = 1.
 
     Readings are always in the chain's own rates: a backend that runs at a scale divides by it.
     A reading's arrays may be reused by the next call; `copy()` what is to be kept.
@@ -72,29 +85,52 @@ class Backend(Protocol):
     chain: ServiceChain
     description: Description
 
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
-        """Start an episode on `trace` and return the reading of its first interval.
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
+        """Start an episode on each trace, and return the readings of the first interval.
 
         The first interval runs with the chain's initial instances. A live backend attaches to
-        whatever traffic comes if `trace` is None; the model raises `InputError` then.
+        whatever traffic comes where a trace is None; the model raises `InputError` then. Traces
+        may differ in length.
+
+        Args:
+            traces: one for each chain that is started.
+            seeds: of each chain's randomness; None: drawn.
+            rows: which chains of the batch are started, [n], the others staying as they are;
+                None: all, and the batch is as large as there are traces from now on.
+
+        Returns:
+            The reading of all chains, [B].
 
         Raises:
-            InputError: the trace is shorter than two intervals, or faster than can be carried.
+            InputError: a trace is shorter than two intervals, or faster than can be carried; or
+                there are more traces than `description.batch`.
         """
         ...
 
-    def step(self, targets: npt.NDArray[np.int64]) -> Reading:
-        """Apply targets ([T]), let one monitor interval pass, and read.
+    def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
+        """Apply a decision, let one monitor interval pass, and read.
+
+        Args:
+            decision: for all chains, [B, T], or for those of `rows`, [n, T].
+            rows: which chains are stepped, [n]; None: all. One that is not keeps its last reading.
+
+        Returns:
+            The reading of all chains, [B].
 
         Raises:
-            InputError: targets of a wrong shape or kind.
+            InputError: a decision of a wrong shape or kind, or no traffic left.
             BackendError: the backend died.
         """
         ...
 
     @property
-    def remaining(self) -> int | None:
-        """Intervals that the trace still holds; None if it does not end."""
+    def remaining(self) -> IntArray:
+        """Intervals that each chain's trace still holds, [B]; `ENDLESS` where it does not end."""
         ...
 
     def close(self) -> None:
@@ -114,13 +150,61 @@ class Clocked(Protocol):
 
     rehearsal: Callable[[Reading], object] | None
 
-    def send(self, targets: npt.NDArray[np.int64]) -> None:
-        """The first half: send targets ([T]). The last reading's arrays stay as they are."""
+    def send(self, decision: Decision | IntArray) -> None:
+        """The first half: send a decision, [B, T]. The last reading's arrays stay as they are."""
         ...
 
     def wait(self) -> Reading:
         """The second half: let the monitor interval pass, and read."""
         ...
+
+
+class Single:
+    """One chain of a backend, in words without a batch: a view of a batch of one.
+
+    Args:
+        backend: what the chain runs on.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._buffers: tuple[Any, dict[str, npt.NDArray[Any]]] = (None, {})
+
+    @property
+    def chain(self) -> ServiceChain:
+        """The chain."""
+        return self.backend.chain
+
+    @property
+    def description(self) -> Description:
+        """The backend's."""
+        return self.backend.description
+
+    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
+        """Start an episode on `trace`; the reading of its first interval (`Backend.reset`)."""
+        return self._of(self.backend.reset([trace], [seed]))
+
+    def step(self, decision: Decision | npt.ArrayLike) -> Reading:
+        """Apply a decision, [T], let one monitor interval pass, and read (`Backend.step`)."""
+        return self._of(self.backend.step(Decision.of(decision)[None]))
+
+    @property
+    def remaining(self) -> int | None:
+        """Intervals that the trace still holds; None if it does not end."""
+        left = int(self.backend.remaining[0])
+        return None if left == ENDLESS else left
+
+    def close(self) -> None:
+        """Free what the backend holds; may be called twice."""
+        self.backend.close()
+
+    def _of(self, batched: Reading) -> Reading:
+        # A backend that fills the same arrays again needs no new views of them.
+        first, views = self._buffers
+        if batched.time_s is not first:
+            views = {name: array[0, ...] for name, array in batched.items()}
+            self._buffers = (batched.time_s, views)
+        return Reading.of(views)
 
 
 def parse_scale(value: str | float, *, where: str = "scale") -> float:
@@ -141,25 +225,3 @@ def parse_scale(value: str | float, *, where: str = "scale") -> float:
             fix=f"give a number above 0, {MAX_SCALE} at most, or a fraction such as 1/20",
         )
     return scale
-
-
-def check_targets(targets: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Targets as an int64 array of that shape.
-
-    Raises:
-        ValueError: another shape, not whole numbers, not finite, or below zero.
-    """
-    array = np.asarray(targets)
-    if array.shape != shape:
-        raise ValueError(f"targets have shape {array.shape}, expected {shape}")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.floor(array)).any():
-            raise ValueError("targets must be whole numbers")
-        if (np.abs(array) > 1e9).any():
-            raise ValueError("targets must be below 1e9")
-    elif array.dtype.kind not in "iu":
-        raise ValueError(f"targets have dtype {array.dtype}, expected whole numbers")
-    values = array.ravel().tolist()  # for a few numbers quicker than the array's own functions
-    if min(values) < 0 or max(values) > 10**9:
-        raise ValueError("targets must lie between 0 and 1e9")
-    return array.astype(np.int64)

@@ -1,6 +1,6 @@
 """Observations: one row of features per NF type, over a window of past readings.
 
-A row holds the type's own figures, those of its neighbours in the chain, and the preference (what a
+A row holds the type's own figures, those of its neighbours in the chain, and the drop cost (what a
 lost packet costs), all as ratios, so that one policy serves types of any size in chains of any
 length. Training and deployment encode with this very code. The features are those that a study of
 many candidates found useful: a long window, log-ratios of the demand, the fraction that the need
@@ -41,8 +41,8 @@ CLIP = 3.0
 """Bound on every log-ratio: a factor of 20."""
 BOUND = 4.0
 """Bound on every feature."""
-PREFERENCE = -1
-"""Column of the preference, the last."""
+DROP_COST = -1
+"""Column of the drop cost, the last."""
 
 
 def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
@@ -97,7 +97,7 @@ def observe(
     unmapped: FloatArray,
     clipped: IntArray,
     shed: FloatArray,
-    preference: FloatArray,
+    drop_cost: FloatArray,
     which: IntArray,
     fixed: FloatArray,
     near: FloatArray,
@@ -117,7 +117,7 @@ def observe(
         state, arrived, ring_dropped, queue_peak: as in a reading, [N, T, I].
         unmapped, clipped: as in a reading, [N, T].
         shed: as in a reading, [N].
-        preference: of every chain, [N].
+        drop_cost: of every chain, [N].
         which: the chains of the memory that these are, [N].
         fixed: of every NF type, `ObservationEncoder._fixed`, [9, T].
         near: averaging matrices to the neighbours upstream and downstream, [2, T, T].
@@ -216,7 +216,7 @@ def observe(
             row[37] = max((most - need) / most, -1.0)
             row[38] = min(clipped[n, t] / whole, CLIP)
             row[45:50] = fixed[3:8, t]
-            row[50] = np.log10(preference[n]) / 3.0
+            row[50] = np.log10(drop_cost[n]) / 3.0
         for t in range(types):
             for k in range(3):
                 up, down = 0.0, 0.0
@@ -304,7 +304,7 @@ class ObservationEncoder:
         "launch_latency",
         "rerun_latency",
         "mapping_even",
-        "preference",
+        "preference",  # the drop cost, by the name that bundles know it by
     )
     """Names of the features, in order; all lie within about -3 .. 3."""
 
@@ -338,14 +338,14 @@ class ObservationEncoder:
     def encode(
         self,
         reading: Reading,
-        preference: float | FloatArray = 1000.0,
+        drop_cost: float | FloatArray = 1000.0,
         rows: npt.NDArray[np.int64] | None = None,
     ) -> npt.NDArray[np.float32]:
         """The observation after `reading`, and remember it.
 
         Args:
             reading: the newest reading, of this encoder's batch dimensions (or of `rows`).
-            preference: cost of losing one interval's mean traffic, in core intervals, [...].
+            drop_cost: cost of losing one interval's mean traffic, in core intervals, [...].
             rows: which chains of a one-dimensional batch the reading is of; None: all.
 
         Returns:
@@ -365,7 +365,7 @@ class ObservationEncoder:
             reading.unmapped_pps.reshape(of_types),
             reading.clipped.reshape(of_types),
             reading.shed_pps.reshape(count),
-            np.full(batch, preference, dtype=np.float64).reshape(count),
+            np.full(batch, drop_cost, dtype=np.float64).reshape(count),
             which,
             self._fixed,
             self._near,

@@ -22,12 +22,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RewardWeights:
-    """What each term weighs; `drops` is multiplied by the preference.
+    """What each term weighs; `drops` is multiplied by the drop cost.
 
     Attributes:
         cores: per core interval of running, launching and draining instances.
         parked: per core interval of parked instances, on top of the chain's `parked_weight`.
-        drops: per preference x share of the episode's mean traffic that was lost.
+        drops: per drop cost x share of the episode's mean traffic that was lost.
         launch: per launch.
         rerun: per rerun.
         energy: per core interval's energy at busy power.
@@ -113,7 +113,7 @@ def reward(
     reading: Reading,
     chain: ServiceChain,
     mean_pps: npt.ArrayLike,
-    preference: npt.ArrayLike = 1000.0,
+    drop_cost: npt.ArrayLike = 1000.0,
     weights: RewardWeights | None = None,
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Reward of each NF type for one interval, and the terms that it is the sum of.
@@ -122,7 +122,7 @@ def reward(
         reading: the interval's reading.
         chain: the chain that it is of.
         mean_pps: mean offered rate of the episode, packets/s, [...].
-        preference: cost of losing one interval's mean traffic, in core intervals, [...].
+        drop_cost: cost of losing one interval's mean traffic, in core intervals, [...].
         weights: of the terms.
 
     Returns:
@@ -137,7 +137,7 @@ def reward(
             continue
         cost = term(reading, chain, mean) * scale[name]
         if name == "drops":
-            cost = cost * np.asarray(preference, dtype=np.float64)[..., None]
+            cost = cost * np.asarray(drop_cost, dtype=np.float64)[..., None]
         terms[name] = -cost
     total = np.zeros_like(reading.unmapped_pps)
     for value in terms.values():

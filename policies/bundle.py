@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from flexnfv.action import OFFSETS
 from flexnfv.chain import ServiceChain
@@ -165,9 +165,9 @@ class Metadata(_Model):
         observation: names of the features of a row, in order.
         offsets: what each logit stands for: instances beside the need.
         chains: the chains it was trained for; any NF chain of another shape is refused.
-        preference: cost of losing one interval's mean traffic, in core intervals, that the policy
+        drop_cost: cost of losing one interval's mean traffic, in core intervals, that the policy
             acts on unless told otherwise.
-        preferences: lowest and highest preference it was trained for.
+        drop_costs: lowest and highest drop cost it was trained for.
         normalisation: how features are normalised beyond the encoder's own ratios; empty: not.
         seeds: of its training.
         traces: names of the traces by split (train, validation, test).
@@ -181,8 +181,13 @@ class Metadata(_Model):
     observation: tuple[str, ...] = ObservationEncoder.names
     offsets: tuple[int, ...] = tuple(int(offset) for offset in OFFSETS)
     chains: Annotated[tuple[ChainShape, ...], Field(min_length=1)]
-    preference: Annotated[float, Field(gt=0)] = 1000.0
-    preferences: tuple[float, float] | None = None
+    drop_cost: Annotated[
+        float, Field(gt=0, validation_alias=AliasChoices("drop_cost", "preference"))
+    ] = 1000.0
+    drop_costs: Annotated[
+        tuple[float, float] | None,
+        Field(validation_alias=AliasChoices("drop_costs", "preferences")),
+    ] = None
     normalisation: dict[str, tuple[float, ...]] = {}
     seeds: tuple[int, ...] = ()
     traces: dict[str, tuple[str, ...]] = {}

@@ -51,34 +51,34 @@ class Learned(BasePolicy):
 
     Args:
         bundle: path of a bundle (one ONNX file, see `flexnfv.policies.bundle`).
-        preference: cost of losing one interval's mean traffic, in core intervals; the bundle's own
+        drop_cost: cost of losing one interval's mean traffic, in core intervals; the bundle's own
             if not given. Higher keeps more instances.
         transfer: run it on chains of another shape than those that it was trained for.
 
     Raises:
-        InputError: the bundle cannot be used, or the preference lies outside those it was trained
+        InputError: the bundle cannot be used, or the drop cost lies outside those it was trained
             for.
-        ValueError: a preference that is not positive.
+        ValueError: a drop cost that is not positive.
     """
 
     batched: ClassVar[bool] = True
 
     def __init__(
-        self, bundle: str | Path, preference: float | None = None, transfer: bool = False
+        self, bundle: str | Path, drop_cost: float | None = None, transfer: bool = False
     ) -> None:
         self.bundle = Path(bundle)
         self.metadata, session = read_bundle(bundle)
         self._network = _Network(session)
-        trained = self.metadata.preferences
-        if preference is not None and not 0 < preference < np.inf:
-            raise ValueError(f"preference is {preference}, it must be positive")
-        if preference is not None and trained and not trained[0] <= preference <= trained[1]:
+        trained = self.metadata.drop_costs
+        if drop_cost is not None and not 0 < drop_cost < np.inf:
+            raise ValueError(f"drop_cost is {drop_cost}, it must be positive")
+        if drop_cost is not None and trained and not trained[0] <= drop_cost <= trained[1]:
             raise ValueError(
-                f"preference is {preference:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
+                f"drop_cost is {drop_cost:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
             )
         if not isinstance(transfer, bool):
             raise ValueError(f"transfer is {transfer!r}, it must be true or false")
-        self.preference = self.metadata.preference if preference is None else preference
+        self.drop_cost = self.metadata.drop_cost if drop_cost is None else drop_cost
         self.transfer = transfer
 
     def reset(
@@ -105,7 +105,7 @@ class Learned(BasePolicy):
         """
         if self._encoder is None:
             self._encoder = ObservationEncoder(self.chain, reading.batch)
-        rows = self._encoder.encode(reading, self.preference)
+        rows = self._encoder.encode(reading, self.drop_cost)
         logits = self._network(rows.reshape(-1, rows.shape[-1]))
         return self._choose(logits, self._encoder.demand_pps)
 

@@ -104,11 +104,11 @@ class KeepBest(BaseCallback):
         score = self.validation.run_actor(greedy(self.model.policy))
         cores = score.cores_at(self.drop_rate)
         self.logger.record("validation/cores_at_law_drops", cores)
-        for preference, used, lost in zip(
-            self.validation.preferences, score.core_usage, score.drop_rate, strict=True
+        for drop_cost, used, lost in zip(
+            self.validation.drop_costs, score.core_usage, score.drop_rate, strict=True
         ):
-            self.logger.record(f"validation/cores_{preference:.0f}", used)
-            self.logger.record(f"validation/drop_rate_{preference:.0f}", lost)
+            self.logger.record(f"validation/cores_{drop_cost:.0f}", used)
+            self.logger.record(f"validation/drop_rate_{drop_cost:.0f}", lost)
         if self.last or cores < self.best:
             self.best = cores
             self.keep(score, cores)

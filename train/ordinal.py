@@ -2,9 +2,9 @@
 
 Action a means `OFFSETS[a]` instances beside the need, so the actions are ordered. The actor
 predicts, for each further instance, which part of it the next interval will use, in logarithms, and
-weighs that against the preference: instance a is worth having if preference x use exceeds its
+weighs that against the drop cost: instance a is worth having if drop_cost x use exceeds its
 cost. The logits are the running sums of these margins, so the most likely action is the last
-instance that pays. One network serves every preference.
+instance that pays. One network serves every drop cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor, nn
 
-from flexnfv.observation import CLIP, PREFERENCE, ObservationEncoder
+from flexnfv.observation import CLIP, DROP_COST, ObservationEncoder
 
 SHARPNESS = 1.4
 """Logarithm of the logits' scale at the start: sampled actions stay within about one instance of
@@ -29,10 +29,10 @@ NEED_SLOW = ObservationEncoder.names.index("need_slow")
 def price(observation: Tensor) -> Tensor:
     """Log of what losing the traffic of one instance for an interval costs, in cores, [N, 1].
 
-    Losing the mean traffic costs the preference; one instance carries 1 / need of it.
+    Losing the mean traffic costs the drop cost; one instance carries 1 / need of it.
     """
-    preference = observation[:, PREFERENCE, None] * (3.0 * math.log(10.0))
-    return preference - observation[:, NEED_SLOW, None] * CLIP
+    drop_cost = observation[:, DROP_COST, None] * (3.0 * math.log(10.0))
+    return drop_cost - observation[:, NEED_SLOW, None] * CLIP
 
 
 class PricedExtractor(MlpExtractor):

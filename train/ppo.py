@@ -8,8 +8,8 @@
 The recipe, top to bottom: one row of observation per NF type (`RowVecEnv`), so that unmodified PPO
 learns one network for chains of any length; an actor that adds instances one by one
 (`OrdinalPolicy`); a warm start on what the next interval uses; PPO on the true costs, for every
-preference between cores and drops at once; validation on held-out traces; and at the end the
-preference that loses no more than the law does, the bundle, and the comparison on the test split.
+drop_cost between cores and drops at once; validation on held-out traces; and at the end the
+drop_cost that loses no more than the law does, the bundle, and the comparison on the test split.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Args:
     traces: tuple[str, ...] = ("train",)
     """Training traffic: a split's name, or trace names and paths."""
     validation: tuple[str, ...] = ("validation",)
-    """Held-out traffic that chooses which policy and which preference are kept."""
+    """Held-out traffic that chooses which policy and which drop cost are kept."""
     test: tuple[str, ...] = ("test",)
     """Traffic of the comparison at the end; the policy never sees it before."""
     out: Path | None = None
@@ -71,7 +71,7 @@ class Args:
     """Intervals between two updates."""
     episode: int = 256
     """Intervals per training episode."""
-    preferences: tuple[float, float] = (10.0, 30_000.0)
+    drop_costs: tuple[float, float] = (10.0, 30_000.0)
     """Lowest and highest cost of losing one interval's mean traffic, in core intervals."""
     peaks: tuple[float, float] = (0.3, 1.2)
     """Lowest and highest peak of training episodes, as shares of the chain's peak."""
@@ -96,7 +96,7 @@ class Args:
     width: int = 192
     """Units of the actor's two hidden layers; the critic has a third."""
     margin: float = 0.6
-    """The preference is chosen so that validation loses this share of what the law loses."""
+    """The drop cost is chosen so that validation loses this share of what the law loses."""
     benchmark_seeds: int = 3
     """Evaluation seeds of the comparison at the end; 0 leaves it out."""
     backend: str = "model"
@@ -173,7 +173,7 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
     chain = load_chain(args.chain)
     assert args.rows is not None
     env = make_env(args, chain, seed)
-    validation = Validation(chain, trace_set(args.validation, chain), preferences(args))
+    validation = Validation(chain, trace_set(args.validation, chain), drop_costs(args))
     law = validation.run_policy(make_policy("watermark"))
     allowed = float(law.drop_rate[0])
 
@@ -216,8 +216,8 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
             folder,
             name=f"ppo-{chain.name}-seed-{seed}",
             chain=chain,
-            preference=score.preference_for(allowed * args.margin, validation.preferences),
-            preferences=args.preferences,
+            drop_cost=score.drop_cost_for(allowed * args.margin, validation.drop_costs),
+            drop_costs=args.drop_costs,
             seed=seed,
             traces={
                 "train": env.task.traces.names,
@@ -271,7 +271,7 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
         chain,
         trace_set(args.traces, chain, peak_range(args, chain)),
         episode=args.episode,
-        preference=args.preferences,
+        drop_cost=args.drop_costs,
     )
     if args.backend == "model":
         assert args.chains is not None
@@ -320,9 +320,9 @@ def trace_set(
     return as_trace_set(given, step_s=chain.interval_s, peak_pps=peaks or chain.peak_pps)
 
 
-def preferences(args: Args) -> Any:
-    """The preferences that validation tries: all over the range, evenly by ratio."""
-    return np.geomspace(*args.preferences, 13)
+def drop_costs(args: Args) -> Any:
+    """The drop costs that validation tries: all over the range, evenly by ratio."""
+    return np.geomspace(*args.drop_costs, 13)
 
 
 def falling(start: float) -> Callable[[float], float]:
@@ -419,10 +419,10 @@ def check(args: Args) -> None:
     for name in ("rows", "chains", "steps", "episode", "minibatch", "epochs", "width", "seeds"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"is {getattr(args, name)}", where=f"--{name}", fix="use at least 1")
-    low, high = args.preferences
+    low, high = args.drop_costs
     if not 0 < low < high < float("inf"):
         raise InputError(
-            f"are {low:g} and {high:g}", where="--preferences", fix="give a lower and a higher one"
+            f"are {low:g} and {high:g}", where="--drop_costs", fix="give a lower and a higher one"
         )
     backend_class(args.backend)
     backend_options(args.scale, args.options)

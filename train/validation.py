@@ -1,8 +1,8 @@
-"""Validation: how a policy does on held-out traces, for every preference at once.
+"""Validation: how a policy does on held-out traces, for every drop cost at once.
 
-All traces and preferences run as one batch on the model. A policy is scored by the cores that it
+All traces and drop costs run as one batch on the model. A policy is scored by the cores that it
 needs for the drop rate of the paper's law: read off its own curve of cores against drop rate, which
-the preference moves it along.
+the drop cost moves it along.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Act = Callable[[npt.NDArray[np.float32]], IntArray]
 
 @dataclass(frozen=True)
 class Score:
-    """Cores and drop rate of a run: means over the traces, one entry per preference, [P]."""
+    """Cores and drop rate of a run: means over the traces, one entry per drop cost, [P]."""
 
     core_usage: FloatArray
     drop_rate: FloatArray
@@ -48,14 +48,14 @@ class Score:
         excess = max(0.0, float(lost[0] - wanted))
         return float(np.interp(wanted, lost, cores)) + excess
 
-    def preference_for(self, drop_rate: float, preferences: FloatArray) -> float:
-        """The preference that loses `drop_rate`, interpolated over the logarithms of both.
+    def drop_cost_for(self, drop_rate: float, drop_costs: FloatArray) -> float:
+        """The drop cost that loses `drop_rate`, interpolated over the logarithms of both.
 
         Where even the highest one loses more it is the highest, where all lose less the lowest.
         """
         lost = np.log(np.maximum(np.minimum.accumulate(self.drop_rate), 1e-7))
         steady = lost - np.arange(lost.size) * 1e-9
-        return float(np.exp(np.interp(-np.log(max(drop_rate, 1e-7)), -steady, np.log(preferences))))
+        return float(np.exp(np.interp(-np.log(max(drop_rate, 1e-7)), -steady, np.log(drop_costs))))
 
 
 class Validation:
@@ -64,7 +64,7 @@ class Validation:
     Args:
         chain: the chain.
         traces: held-out traces.
-        preferences: the preferences to try, [P].
+        drop_costs: the drop costs to try, [P].
         seed: of the model's randomness.
         warmup: intervals at an episode's start that do not count.
     """
@@ -73,14 +73,14 @@ class Validation:
         self,
         chain: ServiceChain,
         traces: TraceSet,
-        preferences: npt.ArrayLike,
+        drop_costs: npt.ArrayLike,
         *,
         seed: int = 0,
         warmup: int = 0,
         **model_options: Any,
     ) -> None:
         self.chain = chain
-        self.preferences = np.asarray(preferences, dtype=np.float64)
+        self.drop_costs = np.asarray(drop_costs, dtype=np.float64)
         self.warmup = warmup
         self.seed = seed
         self.model_options = model_options
@@ -91,20 +91,20 @@ class Validation:
             row[:] = np.resize(rates, row.size)
 
     def run_actor(self, act: Act) -> Score:
-        """Score an actor (observation rows [N, F] -> actions [N]) for every preference."""
-        count = self.preferences.size
-        preference = np.repeat(self.preferences, len(self.lengths))
-        encoder = ObservationEncoder(self.chain, (preference.size,))
+        """Score an actor (observation rows [N, F] -> actions [N]) for every drop cost."""
+        count = self.drop_costs.size
+        drop_cost = np.repeat(self.drop_costs, len(self.lengths))
+        encoder = ObservationEncoder(self.chain, (drop_cost.size,))
 
         def decide(reading: Reading) -> IntArray:
-            rows = encoder.encode(reading, preference)
+            rows = encoder.encode(reading, drop_cost)
             action = act(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:-1])
             return decode_offsets(action, need(reading, self.chain), self.chain)
 
         return self._run(decide, count)
 
     def run_policy(self, policy: Policy) -> Score:
-        """Score a batched policy, once for all preferences (P = 1)."""
+        """Score a batched policy, once for all drop_costs (P = 1)."""
         policy.reset(self.chain, self.seed)
         return self._run(policy.decide, 1)
 

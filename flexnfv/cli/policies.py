@@ -109,8 +109,8 @@ def inspect_bundle(
     rows: dict[str, str] = {
         "rows of": f"{len(metadata.observation)} features -> {len(metadata.offsets)} offsets "
         f"from the need, {metadata.offsets[0]:+d} .. {metadata.offsets[-1]:+d}",
-        "preference": f"{metadata.preference:g}"
-        + (" (trained {:g} to {:g})".format(*metadata.preferences) if metadata.preferences else ""),
+        "drop_cost": f"{metadata.drop_cost:g}"
+        + (" (trained {:g} to {:g})".format(*metadata.drop_costs) if metadata.drop_costs else ""),
     }
     for shape in metadata.chains:
         order = " and ".join(" → ".join(path) for path in shape.functions)

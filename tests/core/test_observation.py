@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexnfv.chain import ServiceChain, load_chain
-from flexnfv.observation import BOUND, CLIP, PREFERENCE, WINDOW, ObservationEncoder
+from flexnfv.observation import BOUND, CLIP, DROP_COST, WINDOW, ObservationEncoder
 from flexnfv.reading import Reading
 from flexnfv.states import RUNNING
 from tests.policies.readings import reading
@@ -41,7 +41,7 @@ def test_the_features_and_their_order_are_those_that_bundles_were_trained_with()
     names = ",".join(ObservationEncoder.names)
     assert len(ObservationEncoder.names) == 51
     assert hashlib.sha256(names.encode()).hexdigest()[:16] == "17f57b24c49ae6d9"
-    assert ObservationEncoder.names[PREFERENCE] == "preference"
+    assert ObservationEncoder.names[DROP_COST] == "preference"
 
 
 def test_a_first_reading_shows_no_past(chain: ServiceChain) -> None:
@@ -153,14 +153,14 @@ def test_a_batch_is_encoded_as_its_chains_are_alone(name: str) -> None:
     chain = load_chain(name)
     together = ObservationEncoder(chain, (3,))
     alone = [ObservationEncoder(chain) for _ in range(3)]
-    preference = np.array([10.0, 100.0, 1000.0])
+    drop_cost = np.array([10.0, 100.0, 1000.0])
     for step, batch in enumerate(wandering(chain, 3, 25)):
         if step == 9:
             together.reset(np.array([False, True, False]))
             alone[1].reset()
-        rows = together.encode(batch, preference)
+        rows = together.encode(batch, drop_cost)
         for index, encoder in enumerate(alone):
-            single = encoder.encode(batch[index], float(preference[index]))
+            single = encoder.encode(batch[index], float(drop_cost[index]))
             np.testing.assert_allclose(rows[index], single, rtol=0, atol=1e-6)
 
 
@@ -177,11 +177,11 @@ def test_the_demand_is_the_readings(name: str) -> None:
 
 def test_some_rows_are_encoded_as_in_the_whole(chain: ServiceChain) -> None:
     some, whole = ObservationEncoder(chain, (4,)), ObservationEncoder(chain, (4,))
-    preference = np.full(4, 50.0)
+    drop_cost = np.full(4, 50.0)
     for batch in wandering(chain, 4, 20):
-        expected = whole.encode(batch, preference)
+        expected = whole.encode(batch, drop_cost)
         for rows in (np.array([2, 0]), np.array([3]), np.array([1])):
-            got = some.encode(batch[rows], preference[rows], rows)
+            got = some.encode(batch[rows], drop_cost[rows], rows)
             np.testing.assert_allclose(got, expected[rows], rtol=0, atol=1e-6)
 
 
@@ -217,11 +217,11 @@ def test_an_exported_state_continues_elsewhere(chain: ServiceChain) -> None:
 @given(
     name=st.sampled_from(CHAINS),
     scales=st.lists(st.sampled_from([0.0, 1e-12, 1.0, 1e6, 1e9]), min_size=4, max_size=4),
-    preference=st.sampled_from([1e-6, 1.0, 1e3, 1e30]),
+    drop_cost=st.sampled_from([1e-6, 1.0, 1e3, 1e30]),
     seed=st.integers(0, 1000),
 )
 def test_features_stay_within_their_bounds_whatever_is_read(
-    name: str, scales: list[float], preference: float, seed: int
+    name: str, scales: list[float], drop_cost: float, seed: int
 ) -> None:
     chain = load_chain(name)
     rng = np.random.default_rng(seed)
@@ -235,6 +235,6 @@ def test_features_stay_within_their_bounds_whatever_is_read(
         given_.unmapped_pps[...] = scale
         given_.shed_pps[...] = scale
         given_.clipped[...] = int(min(scale, 1e6))
-        row = encoder.encode(given_, preference)
+        row = encoder.encode(given_, drop_cost)
         assert np.isfinite(row).all()
         assert (np.abs(row) <= BOUND).all()

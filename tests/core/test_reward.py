@@ -35,7 +35,7 @@ def test_cores_and_parked_cores_cost_what_the_chain_says() -> None:
     assert terms["parked"] == pytest.approx([-chain.parked_weight] * 3)
 
 
-def test_losing_the_mean_traffic_of_an_interval_costs_the_preference() -> None:
+def test_losing_the_mean_traffic_of_an_interval_costs_the_drop_cost() -> None:
     chain = load_chain("paper")
     made = reading(chain, ["R", "R", "R"], [[2.0], [0], [0]])
     made.ring_dropped_pps[0, 0] = 2e6
@@ -96,10 +96,10 @@ def test_terms_without_weight_are_left_out() -> None:
 def test_a_batch_is_rewarded_row_by_row() -> None:
     chain = load_chain("two-paths")
     one, other = busy(chain), reading(chain, ["R"] * 3, shed_pps=1e6)
-    mean, preference = np.array([1e6, 2e6]), np.array([10.0, 100.0])
-    value, _ = reward(Reading.stack([one, other]), chain, mean, preference, ALL)
+    mean, drop_cost = np.array([1e6, 2e6]), np.array([10.0, 100.0])
+    value, _ = reward(Reading.stack([one, other]), chain, mean, drop_cost, ALL)
     for index, single in enumerate((one, other)):
-        alone = reward(single, chain, mean[index], preference[index], ALL)[0]
+        alone = reward(single, chain, mean[index], drop_cost[index], ALL)[0]
         assert value[index] == pytest.approx(alone)
 
 

@@ -17,11 +17,11 @@ from tests.envs.episodes import LENGTH, ramp, ramp_task
 @pytest.mark.parametrize("chain", ["paper", "paper-reverse", "single", "six", "two-paths", "edge"])
 @pytest.mark.parametrize("action_mode", ["offsets", "targets"])
 def test_a_row_of_the_batch_is_the_single_environment(chain: str, action_mode: str) -> None:
-    """Same rates, preference, seed and actions: same observations, rewards, masks and end."""
+    """Same rates, drop_cost, seed and actions: same observations, rewards, masks and end."""
     batch, length = 3, 20
     rng = np.random.default_rng(2)
     rates = rng.uniform(0, 12e6, (batch, length))
-    preference = np.array([10.0, 100.0, 1000.0])
+    drop_cost = np.array([10.0, 100.0, 1000.0])
     task = Task.build(chain, ramp(length), episode=length, action_mode=action_mode)
     actions = rng.integers(0, task.choices, (length - 1, batch, task.chain.types))
 
@@ -33,13 +33,13 @@ def test_a_row_of_the_batch_is_the_single_environment(chain: str, action_mode: s
     seeds = np.zeros(batch, dtype=np.uint64)
     first = []
     for row, env in enumerate(singles):
-        options = {"trace": Trace("given", rates[row], 1.0), "preference": preference[row]}
+        options = {"trace": Trace("given", rates[row], 1.0), "drop_cost": drop_cost[row]}
         observation, _ = env.reset(seed=row, options=options)
         first.append(observation)
         twin = np.random.default_rng(0)
         twin.bit_generator.state = _after_reset(row)
         seeds[row] = twin.integers(1 << 31)
-    rollout.begin(np.arange(batch), rates, preference, seeds)
+    rollout.begin(np.arange(batch), rates, drop_cost, seeds)
 
     flat = rollout.observation.reshape(batch, -1)
     np.testing.assert_allclose(flat, first, rtol=0, atol=1e-6)
@@ -61,15 +61,15 @@ def _after_reset(seed: int) -> dict[str, object]:
     from gymnasium.utils.seeding import np_random
 
     rng, _ = np_random(seed)
-    rng.uniform(0.0, 1.0, 1)  # the preference
+    rng.uniform(0.0, 1.0, 1)  # the drop cost
     state: dict[str, object] = rng.bit_generator.state
     return state
 
 
-def test_episodes_are_segments_of_the_traces_at_drawn_preferences() -> None:
+def test_episodes_are_segments_of_the_traces_at_drawn_drop_costs() -> None:
     trace = Trace("steps", np.arange(1.0, 101.0) * 1e5, 1.0)
     task = Task(
-        Task.build("paper").chain, TraceSet("one", (trace,)), episode=10, preference=(10.0, 1000.0)
+        Task.build("paper").chain, TraceSet("one", (trace,)), episode=10, drop_cost=(10.0, 1000.0)
     )
     rollout = Rollout(task, 200)
     rollout.seed(3)
@@ -79,9 +79,9 @@ def test_episodes_are_segments_of_the_traces_at_drawn_preferences() -> None:
     assert offered.max() <= 91
     assert np.unique(offered.round()).size > 50
     assert rollout.mean_pps / 1e5 == pytest.approx(offered + 4.5)
-    assert rollout.preference.min() >= 10
-    assert rollout.preference.max() <= 1000
-    assert np.median(rollout.preference) == pytest.approx(100, rel=0.6)
+    assert rollout.drop_cost.min() >= 10
+    assert rollout.drop_cost.max() <= 1000
+    assert np.median(rollout.drop_cost) == pytest.approx(100, rel=0.6)
     assert (rollout.left == 9).all()
 
 
@@ -117,7 +117,7 @@ def test_a_pickled_batch_continues_as_the_original() -> None:
 
 
 def test_statistics_are_means_over_the_steps_since_they_were_taken() -> None:
-    rollout = Rollout(ramp_task(preference=100.0), 3)
+    rollout = Rollout(ramp_task(drop_cost=100.0), 3)
     rollout.reset()
     assert rollout.statistics.take() == {}
     cores, offered, dropped, reward = [], [], [], []

@@ -67,7 +67,7 @@ def test_a_view_keeps_its_spaces(view: View, chain: str) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_same_seed_gives_the_same_bytes(view: View) -> None:
-    task = Task.build("edge", episode=10, preference=(10.0, 1000.0))
+    task = Task.build("edge", episode=10, drop_cost=(10.0, 1000.0))
     one, other = view(task, 3, seed=5), view(task, 3)
     other.seed(5)
     first = play(one, 30)
@@ -168,14 +168,14 @@ def test_maskable_ppo_takes_no_forbidden_action(view: View) -> None:
 
 
 def test_returns_are_scaled_apart_for_cheap_and_dear_drops() -> None:
-    task = ramp_task(preference=(10.0, 10_000.0))
+    task = ramp_task(drop_cost=(10.0, 10_000.0))
     scale = ReturnScale(task, 200, gamma=0.9)
     rng = np.random.default_rng(0)
-    preference = np.where(np.arange(200) < 100, 10.0, 10_000.0)
+    drop_cost = np.where(np.arange(200) < 100, 10.0, 10_000.0)
     ended = np.zeros(200, dtype=np.bool_)
     for _ in range(300):
-        rewards = -rng.random((200, 3)) * preference[:, None]
-        scaled = scale(rewards, preference, ended)
+        rewards = -rng.random((200, 3)) * drop_cost[:, None]
+        scaled = scale(rewards, drop_cost, ended)
     assert scaled[:100].std() == pytest.approx(scaled[100:].std(), rel=0.2)
     assert rewards[:100].std() < rewards[100:].std() / 500
     spread = np.sqrt(scale.variance[[0, -1]])
@@ -185,7 +185,7 @@ def test_returns_are_scaled_apart_for_cheap_and_dear_drops() -> None:
 
 def test_an_end_starts_the_discounted_return_anew() -> None:
     scale = ReturnScale(ramp_task(), 2, gamma=0.5)
-    preference = np.full(2, 1000.0)
+    drop_cost = np.full(2, 1000.0)
     for ended in ([False, False], [False, True]):
-        scale(np.ones((2, 3)), preference, np.array(ended))
+        scale(np.ones((2, 3)), drop_cost, np.array(ended))
     assert scale.returns.tolist() == [[1.5] * 3, [0.0] * 3]

@@ -72,11 +72,11 @@ def test_the_id_is_found_through_its_module() -> None:
 
 
 def test_an_environment_is_made_from_a_config_dict_as_rllib_does() -> None:
-    config = {"chain": "paper", "traces": "train", "episode": 16, "preference": (10.0, 1000.0)}
+    config = {"chain": "paper", "traces": "train", "episode": 16, "drop_cost": (10.0, 1000.0)}
     env = gymnasium.make("flexnfv.envs:flexnfv/ServiceChain-v0", **config)
     observation, info = env.reset(seed=4)
     assert env.observation_space.contains(observation)
-    assert 10 <= info["preference"] <= 1000
+    assert 10 <= info["drop_cost"] <= 1000
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -110,17 +110,17 @@ def test_an_episode_is_as_long_as_its_trace_and_says_why_it_ends() -> None:
     assert info["reason"] == "end of trace"
 
 
-def test_a_given_trace_runs_whole_at_a_given_preference() -> None:
-    env = ServiceChainEnv("paper", "train", preference=(10.0, 100.0))
-    _, info = env.reset(seed=1, options={"trace": ramp(5), "preference": 42.0})
-    assert (info["trace"], info["preference"]) == ("ramp", 42.0)
+def test_a_given_trace_runs_whole_at_a_given_drop_cost() -> None:
+    env = ServiceChainEnv("paper", "train", drop_cost=(10.0, 100.0))
+    _, info = env.reset(seed=1, options={"trace": ramp(5), "drop_cost": 42.0})
+    assert (info["trace"], info["drop_cost"]) == ("ramp", 42.0)
     assert float(info["reading"].offered_pps) == pytest.approx(2e6)
     truncated = [env.step(np.full(3, 2))[3] for _ in range(4)]
     assert truncated == [False, False, False, True]
 
 
 def test_the_info_explains_the_reward() -> None:
-    env = ServiceChainEnv("paper", ramp(), episode=LENGTH, preference=500.0)
+    env = ServiceChainEnv("paper", ramp(), episode=LENGTH, drop_cost=500.0)
     env.reset(seed=1)
     for _ in range(5):
         _, reward, _, _, info = env.step(np.full(3, 2))
@@ -145,8 +145,8 @@ def test_an_observation_is_what_the_task_promises() -> None:
         ({"traces": "trian"}, "train"),
         ({"backend": "modle"}, "model"),
         ({"backend_options": {"substep": 3}}, "substep"),
-        ({"preference": 0.0}, "preference"),
-        ({"preference": (10.0, 1.0)}, "preference"),
+        ({"drop_cost": 0.0}, "drop_cost"),
+        ({"drop_cost": (10.0, 1.0)}, "drop_cost"),
         ({"episode": 1}, "episode"),
         ({"action_mode": "offset"}, "action_mode"),
         ({"render_mode": "human"}, "render_mode"),

@@ -103,7 +103,7 @@ def test_rows_that_have_ended_leave_the_others_alone() -> None:
 
 @pytest.mark.parametrize("chain", ["paper", "single", "six", "two-paths", "edge"])
 def test_the_same_seed_gives_the_same_bytes(chain: str) -> None:
-    options = {"num_envs": 3, "chain": chain, "episode": 16, "preference": (10.0, 1000.0)}
+    options = {"num_envs": 3, "chain": chain, "episode": 16, "drop_cost": (10.0, 1000.0)}
     one, other = (gymnasium.make_vec(flexnfv.envs.ID, **options) for _ in range(2))
     first = play(one, 5, 40)
     assert same(first, play(other, 5, 40))

@@ -57,8 +57,8 @@ def test_a_bundle_is_read_as_it_was_written(tmp_path: Path) -> None:
     told = metadata(
         CHAIN,
         name="best",
-        preference=300.0,
-        preferences=(10.0, 1000.0),
+        drop_cost=300.0,
+        drop_costs=(10.0, 1000.0),
         seeds=(7, 8),
         traces={"train": ("a", "b")},
         git_revision="0123abc",
@@ -335,7 +335,7 @@ def test_a_graph_that_no_policy_needs_is_refused(
         ({"name": 5}, "metadata, name"),
         ({"chains": []}, "metadata, chains"),
         ({"surprise": 1}, "metadata, surprise"),
-        ({"preference": -1}, "metadata, preference"),
+        ({"drop_cost": -1}, "metadata, drop_cost"),
         ({"observation": ["load"]}, "feature 0 is 'load'"),
         (
             {"observation": list(Metadata.model_fields["observation"].default[:-1])},

@@ -23,11 +23,11 @@ CHAIN = load_chain("paper")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return write_random_bundle(tmp_path / "best.onnx", CHAIN, preferences=(10.0, 10000.0))
+    return write_random_bundle(tmp_path / "best.onnx", CHAIN, drop_costs=(10.0, 10000.0))
 
 
 def test_it_decides_by_the_observation_network_and_action_of_the_core(path: Path) -> None:
-    policy = Learned(path, preference=50.0)
+    policy = Learned(path, drop_cost=50.0)
     policy.reset(CHAIN)
     encoder = ObservationEncoder(CHAIN)
     _, session = read_bundle(path)
@@ -106,7 +106,7 @@ def test_reset_forgets_the_past(path: Path) -> None:
 
 def test_a_path_is_a_spec(path: Path) -> None:
     assert isinstance(make_policy(str(path)), Learned)
-    assert make_policy("learned", bundle=path, preference=20.0).preference == 20.0  # type: ignore[attr-defined]
+    assert make_policy("learned", bundle=path, drop_cost=20.0).drop_cost == 20.0  # type: ignore[attr-defined]
 
 
 def test_another_chain_is_refused_unless_told_to_transfer(path: Path) -> None:
@@ -118,7 +118,7 @@ def test_another_chain_is_refused_unless_told_to_transfer(path: Path) -> None:
     assert policy.decide(reading(single, ["R"], [[2.0]])).shape == (1,)
 
 
-@pytest.mark.parametrize("preference", [0.0, -1.0, float("nan"), 9.0, 10001.0])
-def test_a_preference_that_was_not_trained_for_is_refused(path: Path, preference: float) -> None:
-    with pytest.raises(InputError, match="preference"):
-        make_policy(str(path), preference=preference)
+@pytest.mark.parametrize("drop_cost", [0.0, -1.0, float("nan"), 9.0, 10001.0])
+def test_a_drop_cost_that_was_not_trained_for_is_refused(path: Path, drop_cost: float) -> None:
+    with pytest.raises(InputError, match="drop_cost"):
+        make_policy(str(path), drop_cost=drop_cost)

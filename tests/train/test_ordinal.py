@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flexnfv.action import OFFSETS
-from flexnfv.observation import CLIP, PREFERENCE, ObservationEncoder
+from flexnfv.observation import CLIP, DROP_COST, ObservationEncoder
 from flexnfv.policies.bundle import INPUT, OUTPUT
 from flexnfv.train.export import onnx_bytes
 from flexnfv.train.ordinal import NEED_SLOW, Actor, OrdinalHead, OrdinalPolicy, price
@@ -33,9 +33,9 @@ def policy() -> OrdinalPolicy:
     )
 
 
-def test_price_is_the_log_of_preference_over_slow_need() -> None:
+def test_price_is_the_log_of_drop_cost_over_slow_need() -> None:
     observation = torch.zeros((1, FEATURES))
-    observation[0, PREFERENCE] = np.log10(500.0) / 3.0
+    observation[0, DROP_COST] = np.log10(500.0) / 3.0
     observation[0, NEED_SLOW] = np.log(4.0) / CLIP
     assert price(observation).item() == pytest.approx(np.log(500.0 / 4.0), rel=1e-5)
 
@@ -60,15 +60,15 @@ def test_likeliest_action_is_the_last_instance_that_pays(
     assert head(latent).argmax(dim=1).item() == best
 
 
-def test_a_higher_preference_never_wants_fewer_instances() -> None:
+def test_a_higher_drop_cost_never_wants_fewer_instances() -> None:
     actor = Actor(policy())
     observation = rows(200)
     previous = torch.zeros(200, dtype=torch.int64)
-    for preference in (3.0, 30.0, 300.0, 3000.0, 30000.0):
-        observation[:, PREFERENCE] = np.log10(preference) / 3.0
+    for drop_cost in (3.0, 30.0, 300.0, 3000.0, 30000.0):
+        observation[:, DROP_COST] = np.log10(drop_cost) / 3.0
         latent = actor.policy_net(observation).detach()
-        # The trunk sees the preference as well; hold it still to look at the head alone.
-        if preference == 3.0:
+        # The trunk sees the drop cost as well; hold it still to look at the head alone.
+        if drop_cost == 3.0:
             trunk = latent
         action = actor.head(torch.cat((trunk, price(observation)), dim=1)).argmax(dim=1)
         assert (action >= previous).all()

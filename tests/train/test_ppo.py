@@ -55,8 +55,8 @@ def test_a_run_leaves_bundle_weights_checkpoint_and_curves(run: Path) -> None:
     metadata = read_metadata(seed / "best.onnx")
     assert metadata.chains[0].name == "paper"
     assert metadata.seeds == (1,)
-    assert metadata.preferences is not None
-    assert metadata.preferences[0] <= metadata.preference <= metadata.preferences[1]
+    assert metadata.drop_costs is not None
+    assert metadata.drop_costs[0] <= metadata.drop_cost <= metadata.drop_costs[1]
     assert metadata.scores["validation_law_cores"] > 0
 
 
@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(run: Path, tmp_path: Path) ->
         (("--chain", "papr"), "did you mean 'paper'"),
         (("--traces", "trian"), "train"),
         (("--rows", "0"), "--rows"),
-        (("--preferences", "5", "1"), "--preferences"),
+        (("--drop_costs", "5", "1"), "--drop_costs"),
         (("--resume", "nowhere"), "holds no run"),
         (("--backend", "dpkd"), "dpdk"),
         (("--backend", "dpdk"), "--init-from"),

@@ -1,4 +1,4 @@
-"""Scores of a policy over preferences, and what the validation run counts."""
+"""Scores of a policy over drop costs, and what the validation run counts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def test_a_curve_that_loses_less_than_asked_scores_its_fewest_cores() -> None:
     assert score([10.0, 20.0], [1e-3, 1e-4]).cores_at(1e-1) == pytest.approx(10.0)
 
 
-def test_preference_is_found_where_the_curve_loses_what_is_allowed() -> None:
-    preferences = np.array([10.0, 100.0, 1000.0])
+def test_drop_cost_is_found_where_the_curve_loses_what_is_allowed() -> None:
+    drop_costs = np.array([10.0, 100.0, 1000.0])
     curve = score([10.0, 20.0, 30.0], [1e-1, 1e-2, 1e-3])
-    assert curve.preference_for(1e-2, preferences) == pytest.approx(100.0, rel=1e-6)
-    assert curve.preference_for(1.0, preferences) == pytest.approx(10.0)
-    assert curve.preference_for(1e-6, preferences) == pytest.approx(1000.0)
+    assert curve.drop_cost_for(1e-2, drop_costs) == pytest.approx(100.0, rel=1e-6)
+    assert curve.drop_cost_for(1.0, drop_costs) == pytest.approx(10.0)
+    assert curve.drop_cost_for(1e-6, drop_costs) == pytest.approx(1000.0)
 
 
 def test_constant_traffic_below_one_instance_costs_one_core_per_type_and_loses_nothing() -> None:
@@ -48,7 +48,7 @@ def test_constant_traffic_below_one_instance_costs_one_core_per_type_and_loses_n
         assert found.throughput_pps[0] == pytest.approx(2e6, rel=1e-3)
 
 
-def test_an_actor_meets_every_preference_on_every_trace() -> None:
+def test_an_actor_meets_every_drop_cost_on_every_trace() -> None:
     chain = load_chain("paper")
     traces = TraceSet("two", (Trace("a", np.full(40, 2e6), 1.0), Trace("b", np.full(30, 8e6), 1.0)))
     validation = Validation(chain, traces, [10.0, 1000.0], warmup=10)
