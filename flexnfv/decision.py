@@ -114,12 +114,10 @@ def check_decision(wanted: Decision | npt.ArrayLike, shape: tuple[int, ...]) -> 
     """
     given = Decision.of(wanted)
     values: dict[str, Any] = {name: getattr(given, name) for name in FIELDS}
-    return Decision(
-        **{
-            name: None if value is None else _checked(name, value, shape)
-            for name, value in values.items()
-        }
-    )
+    for name, value in values.items():
+        if value is not None:
+            values[name] = _checked(name, value, shape)
+    return Decision(**values)
 
 
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> IntArray:
