@@ -41,6 +41,7 @@ lint: $(READY)
 # Anew each time: what was read before is not read again, and its warnings would be lost.
 docs: $(READY)
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -c docs . docs/_site
+	@echo "the site begins at docs/_site/docs/index.html"
 
 dataplane: $(READY)
 	@.ci/setup-dataplane

@@ -30,11 +30,11 @@ source_suffix = {".md": "markdown"}
 
 # --- pages ----------------------------------------------------------------------------------------
 myst_heading_anchors = 4
-suppress_warnings = ["myst.header"]  # a page may begin its sections where its title asks for it
 pygments_style = "default"
 
 # --- API reference --------------------------------------------------------------------------------
 default_role = "py:obj"  # `name` in a docstring links to what has that name, where there is one
+suppress_warnings = ["ref.python"]  # to one of them where several things have it
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
@@ -50,6 +50,7 @@ python_maximum_signature_line_length = 88
 html_theme = "pydata_sphinx_theme"
 html_title = "FlexNFV"
 html_show_sourcelink = False
+html_copy_source = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
