@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from flexnfv.backend import Backend
 from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.task import Task
 
@@ -27,9 +28,17 @@ class _RolloutVecEnv(VecEnv):
     rows_per_chain: int
     render_mode: str | None = None
 
-    def __init__(self, task: Task, chains: int, *, seed: int | None, **model_options: Any) -> None:
+    def __init__(
+        self,
+        task: Task,
+        chains: int,
+        *,
+        seed: int | None,
+        backend: Backend | None,
+        **model_options: Any,
+    ) -> None:
         self.task = task
-        self.rollout = Rollout(task, chains, **model_options)
+        self.rollout = Rollout(task, chains, backend, **model_options)
         self.rollout.seed(seed)
         self.actions = np.zeros((chains, task.chain.types), dtype=np.int64)
 
@@ -58,13 +67,13 @@ class _RolloutVecEnv(VecEnv):
         dones = np.repeat(ended, self.rows_per_chain)
         if ended.any():
             last = self._rows(self.rollout.observation)
-            for row in np.flatnonzero(dones):
+            for row in np.flatnonzero(dones).tolist():
                 infos[row] = {
                     "terminal_observation": last[row].copy(),
                     "TimeLimit.truncated": True,
                 }
-                if self.rollout.engine is not None and self.rollout.engine.died:
-                    infos[row]["reason"] = self.rollout.engine.died
+                if why := self.rollout.why.get(row // self.rows_per_chain):
+                    infos[row]["reason"] = why
             self.rollout.reset(ended)
         observation = self._rows(self.rollout.observation).copy()
         return observation, rewards.astype(np.float32), dones, infos
@@ -80,9 +89,8 @@ class _RolloutVecEnv(VecEnv):
         return [seed] * self.num_envs
 
     def close(self) -> None:
-        """Free the single backend, if it runs on one."""
-        if self.rollout.engine is not None:
-            self.rollout.engine.backend.close()
+        """Free the backend."""
+        self.rollout.backend.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The view's own attribute, once per row asked for."""
@@ -114,13 +122,20 @@ class ChainVecEnv(_RolloutVecEnv):
         task: the scaling task.
         chains: number of chains, the `num_envs` of this view.
         seed: of the episodes.
+        backend: what the chains run on; None: the model.
         model_options: handed to the model.
     """
 
     def __init__(
-        self, task: Task, chains: int, *, seed: int | None = None, **model_options: Any
+        self,
+        task: Task,
+        chains: int,
+        *,
+        seed: int | None = None,
+        backend: Backend | None = None,
+        **model_options: Any,
     ) -> None:
-        super().__init__(task, chains, seed=seed, **model_options)
+        super().__init__(task, chains, seed=seed, backend=backend, **model_options)
         self.rows_per_chain = 1
         VecEnv.__init__(self, chains, *task.chain_spaces())
 
@@ -142,6 +157,7 @@ class RowVecEnv(_RolloutVecEnv):
         chains: number of chains, B; `num_envs` is B * T.
         seed: of the episodes.
         gamma: discount of the return that scales the rewards; None: no scaling.
+        backend: what the chains run on; None: the model.
         model_options: handed to the model.
     """
 
@@ -152,9 +168,10 @@ class RowVecEnv(_RolloutVecEnv):
         *,
         seed: int | None = None,
         gamma: float | None = None,
+        backend: Backend | None = None,
         **model_options: Any,
     ) -> None:
-        super().__init__(task, chains, seed=seed, **model_options)
+        super().__init__(task, chains, seed=seed, backend=backend, **model_options)
         self.rows_per_chain = task.chain.types
         self.scale = None if gamma is None else ReturnScale(task, chains, gamma)
         VecEnv.__init__(self, chains * task.chain.types, *task.row_spaces())

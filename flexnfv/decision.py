@@ -87,9 +87,9 @@ class Decision:
 
     def __getitem__(self, index: Any) -> Self:
         """The decision of one or some chains of a batch (views)."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        levers = [getattr(self, name) for name in LEVERS]
         return type(self)(
-            **{name: None if value is None else value[index] for name, value in values.items()}
+            self.targets[index], *(None if lever is None else lever[index] for lever in levers)
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 from flexnfv.suggest import known, nearest
@@ -45,8 +46,11 @@ class Policy(Protocol):
         """Start an episode on `chain`; clears counters, windows and every other state."""
         ...
 
-    def decide(self, reading: Reading) -> npt.NDArray[np.int64]:
-        """Targets (running plus launching instances), [..., T], deterministic given the seed."""
+    def decide(self, reading: Reading) -> Decision | npt.NDArray[np.int64]:
+        """What each NF type should run, deterministic given the seed.
+
+        A decision of fields [..., T], or its targets alone (running plus launching instances).
+        """
         ...
 
     def export_state(self) -> State:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, Timing, check_targets, parse_scale
+from flexnfv.backend import Description, Timing, parse_scale
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import check_decision
 from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.abi import LIMITS, Records, Snapshot
@@ -23,7 +25,7 @@ from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Buffer, Watch, reading_between
 from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
-from flexnfv.hw_backend.running import runtime_folder
+from flexnfv.hw_backend.running import allow_law, check_takeover, runtime_folder
 from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
@@ -92,6 +94,35 @@ class LiveBackend:
     Raises:
         InputError: an argument is out of range or contradicts another.
     """
+
+    description = Description("dpdk", clocked=True, exclusive=True, scale=SCALE)
+
+    @classmethod
+    def for_deployment(
+        cls, chain: ServiceChain, *, law: bool = True, keep: bool = True, **options: Any
+    ) -> Self:
+        """The backend, in better hands than the deployment's whenever that is not there.
+
+        Unless the options say otherwise, the manager's law takes over whenever nobody decides, and
+        the manager outlives a deployment that is killed.
+
+        Raises:
+            InputError: the manager to attach to cannot be taken over with these options.
+        """
+        if options.get("attach") is None:
+            return cls(chain, law=law, keep=keep, **options)
+        folder = Path(options["attach"])
+        check_takeover(folder, chain, options)
+        made = cls(chain, law=law, keep=keep, **options)
+        allow_law(folder, law)
+        return made
+
+    @staticmethod
+    def carried_pps(
+        scale: float | str = SCALE, max_pps: float = CARRIED_PPS, **options: Any
+    ) -> float:
+        """Highest rate that is carried with these options, in the chain's own packets/s."""
+        return max_pps / parse_scale(scale)
 
     def __init__(
         self,
@@ -215,7 +246,7 @@ class LiveBackend:
     def send(self, targets: npt.NDArray[np.int64]) -> None:
         """The first half of `step`; raises what that does."""
         try:
-            wanted = check_targets(targets, (self.chain.types,))
+            wanted = check_decision(targets, (self.chain.types,)).targets
         except ValueError as error:
             raise InputError(str(error), where="step") from error
         client = self._in_episode()

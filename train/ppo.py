@@ -27,7 +27,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from flexnfv.backends import backend_class, make_backend
+from flexnfv.backends import carried_pps, description_of, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.failures import one_line_errors, run_program
@@ -66,7 +66,7 @@ class Args:
     """Rows of experience: one NF type for one interval each; 4 million, or what half an hour of a
     live chain gives."""
     chains: int | None = None
-    """Chains stepped together: 512 on the model; a live chain is one."""
+    """Chains stepped together: 512 on the model, as many as it runs on another backend."""
     steps: int = 32
     """Intervals between two updates."""
     episode: int = 256
@@ -109,7 +109,7 @@ class Args:
     @property
     def live(self) -> bool:
         """Whether time passes as it does for people."""
-        return self.backend != "model"
+        return description_of(self.backend).clocked
 
 
 ROWS = 4_000_000
@@ -127,7 +127,7 @@ def settled(args: Args) -> Args:
     return replace(
         args,
         rows=rows if args.rows is None else args.rows,
-        chains=args.chains or (1 if args.live else CHAINS),
+        chains=args.chains or description_of(args.backend).batch or CHAINS,
     )
 
 
@@ -263,7 +263,6 @@ def train_seed(args: Args, seed: int, folder: Path, report: Callable[[int], None
 
 def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
     """The training environment: rows of many chains on the model, or of one live chain."""
-    from flexnfv.envs.engine import BackendEngine
     from flexnfv.envs.sb3 import RowVecEnv
     from flexnfv.envs.task import Task
 
@@ -273,24 +272,15 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> Any:
         episode=args.episode,
         drop_cost=args.drop_costs,
     )
-    if args.backend == "model":
-        assert args.chains is not None
-        return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma)
-    engine = BackendEngine(
-        make_backend(args.backend, chain, **backend_options(args.scale, args.options))
-    )
-    return RowVecEnv(task, 1, seed=seed, gamma=args.gamma, engine=engine)
+    assert args.chains is not None
+    backend = make_backend(args.backend, chain, **backend_options(args.scale, args.options))
+    return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma, backend=backend)
 
 
 def peak_range(args: Args, chain: ServiceChain) -> tuple[float, float]:
     """Lowest and highest peak of training episodes, packets/s, none above what is carried live."""
     low, high = (share * chain.peak_pps for share in args.peaks)
-    if args.backend != "dpdk":
-        return low, high
-    from flexnfv.hw_backend.live import CARRIED_PPS, SCALE
-
-    options = backend_options(args.scale, args.options)
-    most = options.get("max_pps", CARRIED_PPS) / options.get("scale", SCALE)
+    most = carried_pps(args.backend, backend_options(args.scale, args.options))
     return min(low, most), min(high, most)
 
 
@@ -424,13 +414,13 @@ def check(args: Args) -> None:
         raise InputError(
             f"are {low:g} and {high:g}", where="--drop_costs", fix="give a lower and a higher one"
         )
-    backend_class(args.backend)
     backend_options(args.scale, args.options)
-    if args.live and (args.chains or 1) != 1:
+    most = description_of(args.backend).batch
+    if most is not None and (args.chains or most) > most:
         raise InputError(
             f"is {args.chains}",
             where="--chains",
-            fix="a live chain is fine-tuned alone: leave it out",
+            fix=f"backend {args.backend!r} runs {most} at once: leave it out",
         )
     if args.live and args.init_from is None:
         raise InputError(

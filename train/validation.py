@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from flexnfv.action import decode_offsets, need
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.model import BatchModel
 from flexnfv.observation import ObservationEncoder
 from flexnfv.policy import Policy
@@ -108,7 +109,7 @@ class Validation:
         policy.reset(self.chain, self.seed)
         return self._run(policy.decide, 1)
 
-    def _run(self, decide: Callable[[Reading], IntArray], copies: int) -> Score:
+    def _run(self, decide: Callable[[Reading], Decision | IntArray], copies: int) -> Score:
         rates = np.tile(self.rates, (copies, 1))
         lengths = np.tile(self.lengths, copies)
         rows = np.arange(len(lengths))
@@ -117,7 +118,7 @@ class Validation:
         reading = model.reset_envs(rows, rates, seeds.astype(np.uint64))
         sums = np.zeros((4, len(lengths)))
         for interval in range(1, rates.shape[1]):
-            reading = model.step(decide(reading))
+            reading = model.step(Decision.of(decide(reading)).targets)
             if interval < self.warmup:
                 continue
             counted = interval < lengths

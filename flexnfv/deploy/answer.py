@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import check_targets
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import check_decision
 from flexnfv.reading import Reading
 
 IntArray = npt.NDArray[np.int64]
@@ -59,9 +59,9 @@ def judge(targets: npt.ArrayLike, chain: ServiceChain) -> IntArray:
     """Targets [T] that may be sent.
 
     Raises:
-        ValueError: no targets (`flexnfv.backend.check_targets`), or above `MOST_TIMES`.
+        ValueError: no targets (`flexnfv.decision.check_decision`), or above `MOST_TIMES`.
     """
-    checked = check_targets(targets, (chain.types,))
+    checked = check_decision(targets, (chain.types,)).targets
     if (checked > MOST_TIMES * chain.max_instances).any():
         raise ValueError(f"targets are above {MOST_TIMES} times the NF type's max_instances")
     return checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import shutil
 import signal
@@ -17,11 +16,11 @@ from time import monotonic, time
 from typing import Any
 
 from flexnfv import __version__
-from flexnfv.backend import Backend, Clocked
-from flexnfv.backends import backend_class, make_backend
+from flexnfv.backend import Backend, Single
+from flexnfv.backends import make_for_deployment
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.deploy.answer import Answer, one_line
-from flexnfv.deploy.guard import Decision, Guard, IntArray
+from flexnfv.deploy.guard import Decided, Guard
 from flexnfv.deploy.host import Host, InProcess, open_host
 from flexnfv.deploy.punctual import go_last, punctual
 from flexnfv.deploy.record import Row
@@ -93,14 +92,10 @@ class Deployment:
             raise
         self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
         self._stack.callback(self._guard.close)
-        self._halves: Clocked | _Stepped
-        if isinstance(backend, Clocked):
-            self._halves = backend
-            if isinstance(self.policy, InProcess):
-                backend.rehearsal = self.policy.rehearse
-            self._stack.callback(setattr, backend, "rehearsal", None)
-        else:
-            self._halves = _Stepped(backend)
+        self._one = Single(backend)
+        if isinstance(self.policy, InProcess):
+            self._one.rehearse(self.policy.rehearse)
+            self._stack.callback(self._one.rehearse, None)
 
     def _open(self, spec: str, *, shadow: bool = False) -> Host:
         host = open_host(spec, self.chain, self.seed, patient=self.patient, shadow=shadow)
@@ -130,20 +125,20 @@ class Deployment:
             InputError: the backend refuses the trace.
             BackendError: the backend died; what was read before is given first.
         """
-        reading = self.backend.reset(self._trace, self.seed)
+        reading = self._one.reset(self._trace, self.seed)
         begun = read = monotonic()
         clock_s, until = time(), read
         number, targets, send_s = 0, self.chain.initial_instances, nan
-        decision: Decision | None = None
+        decision: Decided | None = None
         answers: tuple[Answer, ...] = ()
         asked: Future[None] | None = None
         broken: BackendError | None = None
         while True:
             decided = None
             last = intervals is not None and number + 1 >= intervals
-            if not (last or self._stop.is_set() or self.backend.remaining == 0):
+            if not (last or self._stop.is_set() or self._one.remaining == 0):
                 try:
-                    decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
+                    decided = self._guard.decide(reading, read + self.deadline_s, self._one.send)
                 except BackendError as error:
                     broken = error
             if asked is not None:
@@ -158,7 +153,7 @@ class Deployment:
             if decided is None or asked is None or self._stop.is_set():
                 return
             try:
-                reading = self._halves.wait()
+                reading = self._one.wait()
             except BackendError:
                 by = "law" if decided.by_law else "policy"
                 last = decided.targets.tolist()
@@ -179,23 +174,6 @@ class Deployment:
     def _await(self, due: float) -> None:
         if self._realtime:
             self._stop.wait(max(due - monotonic(), 0.0))
-
-
-class _Stepped:
-    """`step` in two halves, of a backend that knows the whole only."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._targets: IntArray | None = None
-
-    def send(self, targets: IntArray) -> None:
-        """Keep the targets."""
-        self._targets = targets
-
-    def wait(self) -> Reading:
-        """Step."""
-        assert self._targets is not None
-        return self._backend.step(self._targets)
 
 
 def deploy(
@@ -224,9 +202,7 @@ def deploy(
         out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
         shadows: specs of policies that are asked, but whose targets are never sent.
         backend: dpdk, model, or the name of an installed one.
-        options: of the backend. One with a law of its own (`law`) is told to let it take over
-            whenever this process does not decide, and one that may outlive this process (`keep`)
-            to do so when it is killed, unless the options say otherwise.
+        options: of the backend (`flexnfv.backends.make_for_deployment`).
         trace: that the backend plays; None to take a live chain's own traffic.
         intervals: end after so many.
         deadline_s: see `Deployment`.
@@ -246,7 +222,7 @@ def deploy(
         raise InputError(f"{intervals}", where="intervals", fix="choose 1 or more")
     loaded = chain if isinstance(chain, ServiceChain) else load_chain(chain)
     played = None if trace is None else load_trace(trace)
-    runs_on = _make(backend, loaded, dict(options or {}))
+    runs_on = make_for_deployment(backend, loaded, **(options or {}))
     with ExitStack() as stack:
         stack.callback(runs_on.close)
         deployment = stack.enter_context(
@@ -262,21 +238,6 @@ def deploy(
         )
         stack.enter_context(_stopped_by_signals(deployment))
         return _recorded(deployment, out, intervals, show)
-
-
-def _make(name: str, chain: ServiceChain, options: dict[str, Any]) -> Backend:
-    """The backend, in better hands than ours whenever this process is not there."""
-    takes = inspect.signature(backend_class(name)).parameters
-    given = {key: True for key in ("law", "keep") if key in takes} | options
-    if name != "dpdk" or options.get("attach") is None:
-        return make_backend(name, chain, **given)
-    from flexnfv.hw_backend.running import allow_law, check_takeover
-
-    given["attach"] = Path(given["attach"])
-    check_takeover(given["attach"], chain, options)
-    made = make_backend(name, chain, **given)
-    allow_law(given["attach"], bool(given["law"]))
-    return made
 
 
 def _recorded(

@@ -28,7 +28,7 @@ log = logging.getLogger("flexnfv.deploy")
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decided:
     """What was decided on one reading.
 
     Attributes:
@@ -77,7 +77,7 @@ class Guard:
         )
         self._faults_in_a_row = 0
 
-    def decide(self, reading: Reading, until: float, send: Send) -> Decision:
+    def decide(self, reading: Reading, until: float, send: Send) -> Decided:
         """Decide on targets for the next interval by `until` on the monotonic clock, and send them.
 
         All that can wait is done afterwards.
@@ -95,7 +95,7 @@ class Guard:
             targets, sent = law.result(), monotonic()
             send(targets)
         self._log(answer, float(kept.time_s))
-        return Decision(kept, targets, sent, answer, law)
+        return Decided(kept, targets, sent, answer, law)
 
     def later(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have the law's thread do something, too, after what it has to do already."""

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.deploy.answer import Answer
-from flexnfv.deploy.guard import Decision
+from flexnfv.deploy.guard import Decided
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 from flexnfv.records import COLUMNS, off_rate
@@ -61,7 +61,7 @@ class Row:
     clock_s: float
     reading: Reading
     targets: npt.NDArray[np.int64]
-    decision: Decision | None = None
+    decision: Decided | None = None
     send_s: float = nan
     shadows: tuple[Answer, ...] = ()
     wanted_pps: float = nan

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flexnfv.backend import Backend, timing_of
+from flexnfv.backend import Backend, Single, timing_of
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.evaluation.backends import BatchBackend
 from flexnfv.evaluation.contestants import start
 from flexnfv.evaluation.records import Episode, Recorder
@@ -52,20 +53,20 @@ def run_episode(
         InputError: what the backend refuses.
         BackendError: the backend died.
     """
-    chain = backend.chain
+    chain, one = backend.chain, Single(backend)
     length = intervals(trace, chain)
     recorder = Recorder(chain)
     start(policy, judged or chain, trace, seed)
-    reading = backend.reset(trace, seed)
+    reading = one.reset(trace, seed)
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):
-        if backend.remaining == 0:
+        if one.remaining == 0:
             break
         before = perf_counter()
-        targets = policy.decide(reading)
+        decision = policy.decide(reading)
         decision_s = perf_counter() - before
-        reading = backend.step(targets)
-        recorder.add(reading, targets, decision_s)
+        reading = one.step(decision)
+        recorder.add(reading, Decision.of(decision).targets, decision_s)
         if tick is not None:
             tick(1)
     return recorder.episode(_facts(backend, trace, seed), trace)
@@ -98,7 +99,7 @@ def run_batch(
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):
         before = perf_counter()
-        targets = policy.decide(reading)
+        targets = Decision.of(policy.decide(reading)).targets
         decision_s = (perf_counter() - before) / len(traces)
         reading = backend.step(targets)
         recorder.add(reading, targets, decision_s)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from flexnfv.backend import Backend, Description
-from flexnfv.backends import make_backend
+from flexnfv.backends import make_backend, options_of
 from flexnfv.chain import Calibration, Name, NFCalibration, NFType, ServiceChain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.episode import Tick
@@ -208,8 +208,8 @@ def calibrate(
     report = out.with_name(f"{out.stem}-report")
     refuse_existing(out)
     refuse_existing(report)
-    # The model varies its service once a sub-step: one a reading, as a machine's readings do.
-    inner = options | ({"substeps": 1} if backend == "model" else {})
+    # A model varies its service once a sub-step: one a reading, as a machine's readings do.
+    inner = options | ({"substeps": 1} if "substeps" in options_of(backend) else {})
     found: dict[str, Measured] = {}
     description = Description(backend)
     make = partial(make_backend, backend, **inner)

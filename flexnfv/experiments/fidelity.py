@@ -273,7 +273,7 @@ def _keep(
 def _scales(modelled: ServiceChain, description: Description) -> tuple[str, ...]:
     """A warning where model and backend differ in what their rings take up."""
     scale = modelled.measured.scale
-    if abs(scale / description.scale - 1) < 1e-6 or description.name == "model":
+    if abs(scale / description.scale - 1) < 1e-6 or not description.clocked:
         return ()
     return (
         f"The model's calibration {modelled.calibration!r} is of scale {scale:g}, and "

@@ -85,7 +85,7 @@ class Runner:
         Raises:
             InputError, BackendError: the backend is not available here.
         """
-        self.backend(chain).reset(trace, 0)
+        self.backend(chain).reset([trace], [0])
 
     def episode(self, chain: ServiceChain, policy: str, trace: Trace, seed: int) -> Episode:
         """The records of a policy on a trace; run when it is first asked for.

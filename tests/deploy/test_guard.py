@@ -12,8 +12,9 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from flexnfv.backend import check_targets
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import check_decision
 from flexnfv.deploy import Deployment, wire
 from flexnfv.deploy.answer import MOST_TIMES, Fault, judge
 from flexnfv.deploy.host import OwnProcess
@@ -32,11 +33,10 @@ class Watched(ModelBackend):
 
     steps = 0
 
-    def step(self, targets):
-        assert isinstance(targets, np.ndarray)
-        check_targets(targets, (self.chain.types,))
+    def step(self, decision, rows=None):
+        check_decision(decision, (1, self.chain.types))
         self.steps += 1
-        return super().step(targets)
+        return super().step(decision, rows)
 
 
 class Rehearsed(Watched):
@@ -45,11 +45,11 @@ class Rehearsed(Watched):
     rehearsal: Callable[[Reading], object] | None = None
     rehearsals = 0
 
-    def send(self, targets):
-        self.targets = targets
+    def send(self, decision):
+        self.decision = decision
 
     def wait(self):
-        reading = self.step(self.targets)
+        reading = self.step(self.decision)
         for factor in (0.0, 0.3, 5.0):
             other = reading.copy()
             other.arrived_pps[...] *= factor
@@ -105,7 +105,7 @@ def test_a_policy_that_always_fails_leaves_the_chain_to_the_law_alone(
 ) -> None:
     with Deployment("fickle:share=1,faults=raise", ModelBackend(chain), trace=waves) as failing:
         found = [row for row, _ in zip(failing.rows(), range(300), strict=False)]
-    alone, law = ModelBackend(chain), Watermark()
+    alone, law = Single(ModelBackend(chain)), Watermark()
     law.reset(chain)
     reading = alone.reset(waves)
     for row in found:
@@ -261,13 +261,13 @@ def test_a_chain_that_dies_when_targets_are_sent_leaves_its_last_reading(
         rehearsal: Callable[[Reading], object] | None = None
         decisions = 0
 
-        def send(self, targets):
-            self.targets, self.decisions = targets, self.decisions + 1
+        def send(self, decision):
+            self.decision, self.decisions = decision, self.decisions + 1
             if self.decisions == 3:
                 raise BackendError("the manager has ended")
 
         def wait(self):
-            return self.step(self.targets)
+            return self.step(self.decision)
 
     rows = []
     with (
