@@ -49,8 +49,45 @@ def victim(
     return chosen if running > 1 else -1
 
 
+def stop_spares(
+    spares: int,
+    state: npt.NDArray[np.int8],
+    parked_s: npt.NDArray[np.float64],
+    command: npt.NDArray[np.int8],
+) -> int:
+    """Stop the longest-parked instances of one NF type beyond those to keep, ties the lowest slot.
+
+    Instances that this decision gives a command already are none of the parked ones.
+
+    Args:
+        spares: parked instances to keep.
+        state: instance states of the NF type, [I].
+        parked_s: for how long each has been parked, seconds, [I].
+        command: commands given already in this decision; receives the stops, [I].
+
+    Returns:
+        How many are stopped.
+    """
+    surplus = -spares
+    for slot in range(state.shape[0]):
+        if state[slot] == BLOCKED and command[slot] == NONE:
+            surplus += 1
+    for _ in range(surplus):
+        longest = -1
+        for slot in range(state.shape[0]):
+            if (
+                state[slot] == BLOCKED
+                and command[slot] == NONE
+                and (longest < 0 or parked_s[slot] > parked_s[longest])
+            ):
+                longest = slot
+        command[longest] = STOP
+    return max(surplus, 0)
+
+
 def plan(
     targets: npt.NDArray[np.int64],
+    spares: npt.NDArray[np.int64],
     state: npt.NDArray[np.int8],
     load: npt.NDArray[np.float64],
     parked_s: npt.NDArray[np.float64],
@@ -72,6 +109,8 @@ def plan(
 
     Args:
         targets: wanted instances per NF type; clipped to the limits, [T].
+        spares: parked instances to keep per NF type, the longest-parked beyond them being stopped;
+            -1: all, [T].
         state: instance states, [T, I].
         load: load of each instance in the last interval, erlangs, [T, I].
         parked_s: for how long each blocked instance has been parked, seconds, [T, I].
@@ -120,6 +159,9 @@ def plan(
             ):
                 command[t, slot] = STOP
                 cores -= cores_per_instance[t]
+        if spares[t] >= 0:
+            stopped = stop_spares(spares[t], state[t], parked_s[t], command[t])
+            cores -= stopped * cores_per_instance[t]
 
     for t in range(types):
         target = min(max(targets[t], min_instances[t]), max_instances[t])

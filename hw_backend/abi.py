@@ -34,6 +34,8 @@ def _constants(enum: str) -> dict[str, int]:
 LIMITS = _constants("fx_limit")
 ABI_VERSION = LIMITS["FX_ABI_VERSION"]
 MAX_TYPES = LIMITS["FX_MAX_TYPES"]
+DECISION_FIELDS = tuple(name for name, _ in ffi.typeof("struct fx_decision").fields)
+"""Rows of a request's decision: the fields of `flexnfv.decision.Decision`."""
 REQUESTS = _constants("fx_request_kind")
 STATUSES = _constants("fx_status")
 

@@ -164,11 +164,11 @@ def _check_options(options: ManagerOptions) -> None:
 def _check_chain(chain: ServiceChain, options: ManagerOptions) -> None:
     if chain.park_timeout_s is not None:
         _within(chain.park_timeout_s, 1e-3, 1e9, _key(chain, "park_timeout_s"))
-    slots = int(chain.own_slots.sum())
-    _within(slots, 1, LIMITS["FX_MAX_ENTRIES"], _key(chain, "nf"), "instances, all max_instances")
-    seats = int(chain.initial_instances.sum()) + options.spares
+    slots, most = int(chain.own_slots.sum()), LIMITS["FX_MAX_INSTANCE_SLOTS"]
+    _within(slots, 1, most, _key(chain, "nf"), "instances, all max_instances")
+    processes = int(chain.initial_instances.sum()) + options.spares
     what = "processes at the start, initial_instances and spares"
-    _within(seats, 1, LIMITS["FX_MAX_SEATS"], _key(chain, "nf"), what)
+    _within(processes, 1, LIMITS["FX_MAX_PROCESSES"], _key(chain, "nf"), what)
     for nf, t in zip(chain.nf, range(chain.types), strict=True):
         key = _key(chain, f"nf.{nf.name}")
         _check_args(nf.args, f"{key}.args")

@@ -31,11 +31,12 @@ _Figures: Any = namedtuple("_Figures", tuple(Reading.describe()))  # type: ignor
 
 
 class Buffer:
-    """The arrays of a chain's readings, which every one of them fills anew."""
+    """The arrays of a chain's readings, a batch of one, which every reading fills anew."""
 
     def __init__(self, chain: ServiceChain) -> None:
-        self.arrays = dict(Reading.zeros(chain.types, chain.slots).items())
-        self.figures = _Figures(**self.arrays)
+        self.arrays = dict(Reading.zeros(chain.types, chain.slots, (1,)).items())
+        # Compiled code fills the one chain's own, which are views of them.
+        self.figures = _Figures(**{name: array[0, ...] for name, array in self.arrays.items()})
         power = chain.measured.power
         self.watts = power.busy_w, power.idle_poll_w, power.parked_w
 
@@ -84,7 +85,7 @@ def reading_between(
     watch: Watch,
     buffer: Buffer,
 ) -> Reading:
-    """The reading of the interval from one snapshot to another.
+    """The reading of the interval from one snapshot to another, a batch of one.
 
     Args:
         chain: the chain that runs.
@@ -190,6 +191,7 @@ def fill(
         reading.deaths[t] = other.deaths - one.deaths
         reading.clipped[t] = other.clipped - one.clipped
         reading.flows_moved[t] = other.flows_moved - one.flows_moved
+        reading.mapping[t] = other.mapping
         reading.processing_ns[t] = processing_ns[t]
         served_pps, work_s, waiting, held, parked = 0.0, 0.0, 0.0, 0.0, 0.0
         for slot in range(other.max_instances):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from flexnfv.hw_backend.client import Client
-    from flexnfv.hw_backend.testbed import Placement
+    from flexnfv.hw_backend.manager_process import Placement
 
 Bench = Literal["all", "forwarding", "memif", "idle", "latency", "pacing", "page"]
 
@@ -87,8 +87,8 @@ def up(
     """
     from flexnfv.chain import load_chain
     from flexnfv.hw_backend.config import ManagerOptions
+    from flexnfv.hw_backend.manager_process import LOG_FILE, ManagerProcess
     from flexnfv.hw_backend.running import runtime_folder
-    from flexnfv.hw_backend.testbed import LOG_FILE, Testbed
 
     loaded = load_chain(chain, calibration=calibration)
     if interval_s is not None:
@@ -96,7 +96,7 @@ def up(
     label = name or loaded.name
     if "/" in label or label in ("", ".", ".."):
         raise InputError(f"{label!r} is no name", where="--name", fix="use letters and digits")
-    testbed = Testbed(
+    manager = ManagerProcess(
         loaded,
         ports=port,
         options=ManagerOptions(
@@ -115,19 +115,19 @@ def up(
         huge_dir=huge_dir,
         keep=background,
     )
-    testbed.start()
+    manager.start()
     stopped = threading.Event()
     if not background:  # from the moment that it says it runs, a signal ends it in order
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-    print(f"{label} runs in {testbed.folder} (process {testbed.pid}): {testbed.placement}")
-    print(f"log: {testbed.folder / LOG_FILE}", flush=True)
+    print(f"{label} runs in {manager.folder} (process {manager.pid}): {manager.placement}")
+    print(f"log: {manager.folder / LOG_FILE}", flush=True)
     if background:
         return
     try:
-        _follow(testbed.folder / LOG_FILE, stopped, testbed.check)
+        _follow(manager.folder / LOG_FILE, stopped, manager.check)
     finally:
-        testbed.close()
+        manager.close()
 
 
 def status(name: tyro.conf.Positional[str | None] = None, *, json: bool = False) -> None:
@@ -226,7 +226,7 @@ def _scale(text: str) -> float:
 
 def _placement(cores: str | None, nf_cores: str | None, threads: int) -> Placement | None:
     """Who runs where, as far as it is said; what is not takes the CPUs that are left."""
-    from flexnfv.hw_backend.testbed import place
+    from flexnfv.hw_backend.manager_process import place
 
     if cores is None and nf_cores is None:
         return None

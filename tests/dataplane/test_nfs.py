@@ -391,7 +391,7 @@ def huge_bytes(prefix: str) -> int:
 
 def four_run(manager: Manager) -> bool:
     """Asks for four instances, for as long as one of them is not there."""
-    manager.command("TARGETS", targets=[4])
+    manager.command("DECISION", targets=[4])
     return manager.states(0) == [RUNNING] * 4
 
 

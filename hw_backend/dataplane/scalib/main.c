@@ -2,7 +2,7 @@
  * flexnfv-nf: one NF process. The manager starts it; by hand it only lists its functions.
  *
  *     flexnfv-nf --list
- *     flexnfv-nf PREFIX SEAT CPUS [HUGE_DIR]     (with the descriptors of shared.h inherited)
+ *     flexnfv-nf PREFIX SLOT CPUS [HUGE_DIR]     (with the descriptors of shared.h inherited)
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -42,11 +42,11 @@ static void *watch_manager(void *unused)
     return unused;
 }
 
-static void eal_init(const char *prefix, int seat, const char *cpus, const char *huge_dir)
+static void eal_init(const char *prefix, int process, const char *cpus, const char *huge_dir)
 {
     char *prefix_arg, *lcores_arg, *huge_arg;
     if (asprintf(&prefix_arg, "--file-prefix=%s", prefix) < 0 ||
-        asprintf(&lcores_arg, "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + seat, cpus) < 0 ||
+        asprintf(&lcores_arg, "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + process, cpus) < 0 ||
         asprintf(&huge_arg, "--huge-dir=%s", huge_dir ? huge_dir : "") < 0)
         _exit(2);
     char *argv[] = {
@@ -59,7 +59,7 @@ static void eal_init(const char *prefix, int seat, const char *cpus, const char 
     }
 }
 
-static struct fx_shared *attach(int seat)
+static struct fx_shared *attach(int process)
 {
     const struct rte_memzone *zone = rte_memzone_lookup(FX_MEMZONE);
     if (!zone)
@@ -77,21 +77,21 @@ static struct fx_shared *attach(int seat)
         fprintf(stderr, "flexnfv-nf: process %d did not start this NF\n", shared->manager_pid);
         _exit(3);
     }
-    return seat >= 0 && seat < FX_MAX_SEATS ? shared : NULL;
+    return process >= 0 && process < FX_MAX_PROCESSES ? shared : NULL;
 }
 
 /* A spare parks here until it is given an instance, or told to leave. */
-static int32_t await_instance(struct fx_seat *seat)
+static int32_t await_instance(struct fx_process_slot *process)
 {
-    uint32_t call = atomic_load(&seat->call);
-    int32_t instance = atomic_load(&seat->instance);
-    if (instance != FX_SEAT_SPARE)
+    uint32_t call = atomic_load(&process->call);
+    int32_t instance = atomic_load(&process->instance);
+    if (instance != FX_PROCESS_SPARE)
         return instance;
-    atomic_store_explicit(&seat->phase, FX_PHASE_SPARE, memory_order_release);
+    atomic_store_explicit(&process->phase, FX_PHASE_SPARE, memory_order_release);
     fx_tell_manager();
-    while (atomic_load_explicit(&seat->call, memory_order_acquire) == call)
-        fx_sleep(&seat->call, call, 0);
-    return atomic_load(&seat->instance);
+    while (atomic_load_explicit(&process->call, memory_order_acquire) == call)
+        fx_sleep(&process->call, call, 0);
+    return atomic_load(&process->instance);
 }
 
 int main(int argc, char **argv)
@@ -110,9 +110,9 @@ int main(int argc, char **argv)
     pthread_t watcher;
     int result = 2;
     if (shared && pthread_create(&watcher, NULL, watch_manager, NULL) == 0) {
-        struct fx_seat *seat = &shared->seat[index];
-        int32_t instance = await_instance(seat);
-        result = instance == FX_SEAT_LEAVE ? 0 : fx_serve(shared, seat, instance);
+        struct fx_process_slot *process = &shared->process[index];
+        int32_t instance = await_instance(process);
+        result = instance == FX_PROCESS_LEAVE ? 0 : fx_serve(shared, process, instance);
     }
     /* The manager removes DPDK's files of any NF that ended: no slow clean-up, no lock taken. */
     fflush(NULL);

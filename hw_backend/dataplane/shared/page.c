@@ -32,7 +32,7 @@ static void copy_used(struct fx_page *to, const struct fx_page *from)
            ports = least(from->ports, FX_MAX_PORTS), instances = 0;
     if (types > 0)
         instances = least((size_t)from->type[types - 1].first + from->type[types - 1].max_instances,
-                          FX_MAX_ENTRIES);
+                          FX_MAX_INSTANCE_SLOTS);
     memcpy(to, from, offsetof(struct fx_page, type));
     memcpy(to->type, from->type, types * sizeof(to->type[0]));
     memcpy(to->chain, from->chain, chains * sizeof(to->chain[0]));

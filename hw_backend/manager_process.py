@@ -1,11 +1,12 @@
 """The dataplane as one thing to start and stop: manager, NFs, generator.
 
-    with Testbed(load_chain("paper"), options=ManagerOptions(scale=0.05, pacing=True)) as testbed:
-        with testbed.generator(PktgenOptions(port=testbed.peer, rate_pps=1e5, duration_s=1)) as g:
+    options = ManagerOptions(scale=0.05, pacing=True)
+    with ManagerProcess(load_chain("paper"), options=options) as manager:
+        with manager.generator(PktgenOptions(port=manager.peer, rate_pps=1e5, duration_s=1)) as g:
             print(g.wait())
-        print(testbed.client.snapshot().header["delivered"])
+        print(manager.client.snapshot().header["delivered"])
 
-Every testbed has a DPDK file prefix, a folder and a control socket of its own, so that several may
+Every manager has a DPDK file prefix, a folder and a control socket of its own, so that several may
 run on one machine. Whatever happens, `close()` leaves no process, no huge page and no file behind.
 """
 
@@ -89,7 +90,7 @@ def place(cpus: Sequence[int], threads: int = 1) -> Placement:
     return Placement(tuple(cpus[:managers]), tuple(cpus[managers:-1]), (cpus[-1],))
 
 
-class Testbed:
+class ManagerProcess:
     """A running manager with its NFs, and the generators that were started for it.
 
     Args:
@@ -147,7 +148,7 @@ class Testbed:
             BackendError: the manager died.
         """
         if self._process is not None:
-            raise BackendError("this testbed was started before; make another one")
+            raise BackendError("this ManagerProcess was started before; make another one")
         program = built(MANAGER)
         check_huge_pages()
         if self._huge_dir is not None and self._huge_dir.resolve() not in huge_mounts():
@@ -211,7 +212,7 @@ class Testbed:
     def pid(self) -> int:
         """The manager's process id."""
         if self._process is None:
-            raise BackendError("the testbed was not started")
+            raise BackendError("the manager was not started")
         return self._process.pid
 
     @property
@@ -225,7 +226,7 @@ class Testbed:
         return memif_client(self.folder / MEMIF_SOCKET)
 
     def generator(self, options: PktgenOptions) -> Pktgen:
-        """A generator on the testbed's CPUs, to be started; it ends with the testbed."""
+        """A generator on the manager's CPUs, to be started; it ends with the manager."""
         if not options.cpus:
             options = replace(options, cpus=self.placement.generator)
         generator = Pktgen(options)
@@ -243,7 +244,7 @@ class Testbed:
         """
         process = self._process
         if process is None:
-            raise BackendError("the testbed was not started")
+            raise BackendError("the manager was not started")
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(patience_s)
             raise BackendError(

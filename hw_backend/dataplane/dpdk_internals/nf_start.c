@@ -1,16 +1,17 @@
 /*
- * What stands in for functions of EAL in an NF (see meson.build).
+ * Functions that the linker puts into an NF in the place of EAL's own (../scalib/meson.build).
  *
- * What CPUs are there? EAL asks by 5,000 calls of access(), nearly all of which fail: a third of
- * the start of an NF. Here one folder is asked for a CPU's NUMA node, and only for CPUs that can
- * exist.
+ * EAL finds out which CPUs there are by 5,000 calls of access(), nearly all of which fail: a third
+ * of the time that an NF takes to start. Ours look into one folder for a CPU's NUMA node, and only
+ * for CPUs that can exist.
  *
- * Which files of dead processes can go? EAL tries to lock each file, at the end of every start; who
- * starts at the same moment then fails to lock its own. It opens them by openat(), as nothing else
- * in an NF does, and skips what cannot be opened. The manager removes what an NF leaves.
+ * At the end of every start EAL removes files of dead processes. To find them it tries to lock each
+ * file, and an NF that starts at the same moment then fails to lock its own. EAL skips what it
+ * cannot open, so ours lets it open nothing: it uses openat(), as nothing else in an NF does. The
+ * manager removes what NFs leave.
  *
- * Service cores: EAL sets up tables for them in the shared heap, 200 KB that nobody frees when an
- * NF is killed. NFs have none.
+ * EAL sets up tables for service cores in the shared heap: 200 KB that nobody frees when the NF is
+ * killed. NFs have no service cores, so ours sets up nothing.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""The testbed for real: starts, ends, faults, and nothing left behind."""
+"""The manager for real: starts, ends, faults, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from flexnfv.hw_backend.build import MANAGER, NF, built
 from flexnfv.hw_backend.client import PAGE_FILE, SOCKET_FILE, Client, Refused
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions, configuration
 from flexnfv.hw_backend.folder import read_prefix, write_prefix
+from flexnfv.hw_backend.manager_process import ManagerProcess, Placement, check_huge_pages, place
 from flexnfv.hw_backend.pktgen import PktgenOptions
 from flexnfv.hw_backend.processes import alive
 from flexnfv.hw_backend.running import end
-from flexnfv.hw_backend.testbed import Placement, Testbed, check_huge_pages, place
 from flexnfv.mapping import MappingKind
 from flexnfv.states import BLOCKED, RUNNING, STOPPED
 
@@ -33,22 +33,22 @@ pytestmark = pytest.mark.dataplane
 PACED = ManagerOptions(scale=1 / 20, pacing=True, law=False, status_s=0.005)
 PATIENCE_S = 20.0
 
-Start = Callable[..., Testbed]
+Start = Callable[..., ManagerProcess]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """start(chain=..., ...): a testbed that is ended after the test."""
-    testbeds: list[Testbed] = []
+    """start(chain=..., ...): a manager that is ended after the test."""
+    managers: list[ManagerProcess] = []
 
-    def start(chain: ServiceChain | str = "paper", **options: object) -> Testbed:
+    def start(chain: ServiceChain | str = "paper", **options: object) -> ManagerProcess:
         values: dict[str, object] = {"options": PACED, **options}
-        testbeds.append(Testbed(load_chain(chain), **values))  # type: ignore[arg-type]
-        return testbeds[-1].start()
+        managers.append(ManagerProcess(load_chain(chain), **values))  # type: ignore[arg-type]
+        return managers[-1].start()
 
     yield start
-    for testbed in testbeds:
-        testbed.close()
+    for manager in managers:
+        manager.close()
 
 
 def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
@@ -59,8 +59,8 @@ def until(condition: Callable[[], object], limit_s: float = PATIENCE_S) -> None:
         time.sleep(0.005)
 
 
-def states(testbed: Testbed, nf_type: int) -> list[int]:
-    return testbed.client.snapshot().of_type(nf_type)["state"].tolist()  # type: ignore[no-any-return]
+def states(manager: ManagerProcess, nf_type: int) -> list[int]:
+    return manager.client.snapshot().of_type(nf_type)["state"].tolist()  # type: ignore[no-any-return]
 
 
 def leftovers(prefix: str) -> list[Path]:
@@ -73,28 +73,28 @@ def leftovers(prefix: str) -> list[Path]:
 
 
 def test_nothing_is_left_behind(start: Start) -> None:
-    testbed = start()
-    pids = [testbed.pid, *testbed.client.read().pids]
+    manager = start()
+    pids = [manager.pid, *manager.client.read().pids]
     assert len(pids) == 4
-    assert leftovers(testbed.prefix)
-    testbed.close()
+    assert leftovers(manager.prefix)
+    manager.close()
     assert not any(alive(pid) for pid in pids)
-    assert not leftovers(testbed.prefix)
-    assert not testbed.folder.exists()
-    testbed.close()
+    assert not leftovers(manager.prefix)
+    assert not manager.folder.exists()
+    manager.close()
 
 
 def test_a_killed_manager_is_told_and_cleaned_up(start: Start, tmp_path: Path) -> None:
-    testbed = start(folder=tmp_path / "m")
-    nfs = testbed.client.read().pids
-    os.kill(testbed.pid, signal.SIGKILL)
+    manager = start(folder=tmp_path / "m")
+    nfs = manager.client.read().pids
+    os.kill(manager.pid, signal.SIGKILL)
     with pytest.raises(BackendError, match="was killed by SIGKILL"):
-        testbed.check(PATIENCE_S)
+        manager.check(PATIENCE_S)
     with pytest.raises(BackendError, match="has ended"):
-        testbed.client.heartbeat()
+        manager.client.heartbeat()
     until(lambda: not any(alive(pid) for pid in nfs))
-    testbed.close()
-    assert not leftovers(testbed.prefix)
+    manager.close()
+    assert not leftovers(manager.prefix)
     assert not (tmp_path / "m" / SOCKET_FILE).exists()
     start(folder=tmp_path / "m")  # a new one starts in the same folder
 
@@ -102,10 +102,10 @@ def test_a_killed_manager_is_told_and_cleaned_up(start: Start, tmp_path: Path) -
 def test_the_manager_ends_with_the_process_that_started_it() -> None:
     program = (
         "from flexnfv.chain import load_chain\n"
-        "from flexnfv.hw_backend.testbed import Testbed\n"
+        "from flexnfv.hw_backend.manager_process import ManagerProcess\n"
         "import time\n"
-        "testbed = Testbed(load_chain('paper')).start()\n"
-        "print(testbed.pid, testbed.prefix, flush=True)\n"
+        "manager = ManagerProcess(load_chain('paper')).start()\n"
+        "print(manager.pid, manager.prefix, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -120,69 +120,69 @@ def test_the_manager_ends_with_the_process_that_started_it() -> None:
 
 
 def test_a_manager_that_is_kept_outlives_its_starter(tmp_path: Path) -> None:
-    testbed = Testbed(load_chain("paper"), folder=tmp_path / "kept", keep=True).start()
+    manager = ManagerProcess(load_chain("paper"), folder=tmp_path / "kept", keep=True).start()
     with pytest.raises(InputError, match="a manager runs there"):
-        Testbed(load_chain("paper"), folder=tmp_path / "kept").start()
+        ManagerProcess(load_chain("paper"), folder=tmp_path / "kept").start()
     with Client(tmp_path / "kept") as other:
         assert other.read().names == ("NF1", "NF2", "NF3")
     assert end(tmp_path / "kept")
-    until(lambda: not alive(testbed.pid))
-    assert not leftovers(testbed.prefix)
-    testbed.close()
+    until(lambda: not alive(manager.pid))
+    assert not leftovers(manager.prefix)
+    manager.close()
 
 
 def test_two_who_start_at_one_moment_in_one_folder_make_one_manager(tmp_path: Path) -> None:
-    testbeds = [Testbed(load_chain("paper"), folder=tmp_path / "m") for _ in range(2)]
+    managers = [ManagerProcess(load_chain("paper"), folder=tmp_path / "m") for _ in range(2)]
     refused = []
 
-    def start(testbed: Testbed) -> None:
+    def start(manager: ManagerProcess) -> None:
         try:
-            testbed.start()
+            manager.start()
         except InputError as error:
-            refused.append((testbed, str(error)))
+            refused.append((manager, str(error)))
 
-    threads = [threading.Thread(target=start, args=(testbed,)) for testbed in testbeds]
+    threads = [threading.Thread(target=start, args=(manager,)) for manager in managers]
     try:
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         [(loser, reason)] = refused
-        [winner] = [testbed for testbed in testbeds if testbed is not loser]
+        [winner] = [manager for manager in managers if manager is not loser]
         assert f"a manager runs there (process {winner.pid})" in reason
         loser.close()
         winner.client.heartbeat()
         assert leftovers(winner.prefix)
     finally:
-        for testbed in testbeds:
-            testbed.close()
+        for manager in managers:
+            manager.close()
 
 
-def page_of_another_version(testbed: Testbed) -> None:
-    (testbed.folder / PAGE_FILE).rename(testbed.folder / "page.kept")
-    (testbed.folder / PAGE_FILE).write_bytes(b"x")
+def page_of_another_version(manager: ManagerProcess) -> None:
+    (manager.folder / PAGE_FILE).rename(manager.folder / "page.kept")
+    (manager.folder / PAGE_FILE).write_bytes(b"x")
 
 
-def stopped(testbed: Testbed) -> None:
-    os.kill(testbed.pid, signal.SIGSTOP)
+def stopped(manager: ManagerProcess) -> None:
+    os.kill(manager.pid, signal.SIGSTOP)
 
 
 @pytest.mark.parametrize("make_silent", [page_of_another_version, stopped])
 def test_a_living_manager_keeps_its_files_whether_it_answers_or_not(
-    start: Start, tmp_path: Path, make_silent: Callable[[Testbed], None]
+    start: Start, tmp_path: Path, make_silent: Callable[[ManagerProcess], None]
 ) -> None:
-    testbed = start(folder=tmp_path / "m")
-    files = leftovers(testbed.prefix)
-    make_silent(testbed)
-    with pytest.raises(InputError, match=rf"a manager runs there \(process {testbed.pid}\)"):
+    manager = start(folder=tmp_path / "m")
+    files = leftovers(manager.prefix)
+    make_silent(manager)
+    with pytest.raises(InputError, match=rf"a manager runs there \(process {manager.pid}\)"):
         start(folder=tmp_path / "m")
-    assert alive(testbed.pid)
-    assert leftovers(testbed.prefix) == files
+    assert alive(manager.pid)
+    assert leftovers(manager.prefix) == files
     assert (tmp_path / "m" / SOCKET_FILE).exists()
-    os.kill(testbed.pid, signal.SIGCONT)
+    os.kill(manager.pid, signal.SIGCONT)
     assert end(tmp_path / "m")
-    assert not alive(testbed.pid)
-    assert not leftovers(testbed.prefix)
+    assert not alive(manager.pid)
+    assert not leftovers(manager.prefix)
     assert not (tmp_path / "m" / PAGE_FILE).exists()
 
 
@@ -201,7 +201,7 @@ def test_a_manager_that_still_starts_keeps_its_files(tmp_path: Path) -> None:
             files = leftovers(prefix)
             assert len(files) > 1
             with pytest.raises(InputError, match=rf"\(process {manager.pid}\)"):
-                Testbed(load_chain("paper"), folder=tmp_path).start()
+                ManagerProcess(load_chain("paper"), folder=tmp_path).start()
             assert leftovers(prefix) == files
             assert end(tmp_path)
             assert manager.wait(PATIENCE_S) == 0
@@ -211,15 +211,15 @@ def test_a_manager_that_still_starts_keeps_its_files(tmp_path: Path) -> None:
 
 
 def test_an_nf_launched_late_does_not_survive_its_killed_manager(start: Start) -> None:
-    testbed = start()
-    testbed.client.launch(0)
-    until(lambda: states(testbed, 0)[:2] == [RUNNING, RUNNING])
-    late = int(testbed.client.snapshot().of_type(0)["pid"][1])
+    manager = start()
+    manager.client.launch(0)
+    until(lambda: states(manager, 0)[:2] == [RUNNING, RUNNING])
+    late = int(manager.client.snapshot().of_type(0)["pid"][1])
     os.kill(late, signal.SIGSTOP)  # or else it leaves by itself
-    os.kill(testbed.pid, signal.SIGKILL)
-    testbed.close()
+    os.kill(manager.pid, signal.SIGKILL)
+    manager.close()
     assert not alive(late)
-    assert not leftovers(testbed.prefix)
+    assert not leftovers(manager.prefix)
 
 
 def test_who_closes_late_leaves_a_newer_manager_its_files(start: Start, tmp_path: Path) -> None:
@@ -242,17 +242,17 @@ def test_page_and_socket_are_for_their_owner(start: Start) -> None:
 
 
 def test_commands_do_what_they_say(start: Start) -> None:
-    testbed = start()
-    client = testbed.client
+    manager = start()
+    client = manager.client
     reply = client.launch(0)
     assert (reply.slot, reply.instance) == (1, 1)
-    until(lambda: states(testbed, 0)[:2] == [RUNNING, RUNNING])
+    until(lambda: states(manager, 0)[:2] == [RUNNING, RUNNING])
     client.block(0, 1)
-    until(lambda: states(testbed, 0)[:2] == [RUNNING, BLOCKED])
+    until(lambda: states(manager, 0)[:2] == [RUNNING, BLOCKED])
     client.rerun(0, 1)
-    assert states(testbed, 0)[:2] == [RUNNING, RUNNING]
+    assert states(manager, 0)[:2] == [RUNNING, RUNNING]
     client.stop(0, 1)
-    until(lambda: states(testbed, 0)[:2] == [RUNNING, STOPPED])
+    until(lambda: states(manager, 0)[:2] == [RUNNING, STOPPED])
     client.mapping(2, MappingKind.EVEN)
     client.pace(12_345.0, 1)
     client.entry("shed")
@@ -261,7 +261,7 @@ def test_commands_do_what_they_say(start: Start) -> None:
     assert snapshot.types["mapping"].tolist() == [0, 0, int(MappingKind.EVEN)]
     assert snapshot.types["pace_pps"][1] == 12_345.0
     assert (snapshot.header["entry"], snapshot.header["law_enabled"]) == (1, 1)
-    clipped = client.targets([100, 1, 1])
+    clipped = client.decide([100, 1, 1])
     assert clipped.clipped[0] == 92
     assert "NF1" in clipped.reason
 
@@ -291,14 +291,14 @@ def test_what_is_refused_is_refused_with_a_reason(
 
 def test_every_snapshot_is_whole_while_the_manager_writes(start: Start) -> None:
     """Its totals are made from its counters, so half an old and half a new page would show."""
-    testbed = start(
+    manager = start(
         ports=("null",),
         options=ManagerOptions(law=False, status_s=0.001, hold=True, ring_size=16_384),
     )
     seen = set()
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
-        snapshot = testbed.client.read()
+        snapshot = manager.client.read()
         header, instances = snapshot.header, snapshot.instances
         seen.add(int(header["snapshots"]))
         gone = int(header["delivered"]) + int(header["dropped"].sum())
@@ -327,15 +327,15 @@ def test_several_threads_may_command(start: Start) -> None:
 def test_offered_is_delivered_dropped_or_in_flight_through_launch_block_and_rerun(
     start: Start,
 ) -> None:
-    testbed = start()
-    client = testbed.client
+    manager = start()
+    client = manager.client
     options = PktgenOptions(
-        port=testbed.peer, rate_pps=100_000.0, duration_s=3.0, backlog_ms=60_000.0
+        port=manager.peer, rate_pps=100_000.0, duration_s=3.0, backlog_ms=60_000.0
     )
     rng = np.random.default_rng(1)
-    with testbed.generator(options) as generator:
+    with manager.generator(options) as generator:
         for _ in range(12):
-            client.targets(rng.integers(1, 4, 3).tolist())
+            client.decide(rng.integers(1, 4, 3).tolist())
             time.sleep(0.1)
             header = client.snapshot().header
             gone = int(header["delivered"]) + int(header["dropped"].sum())
@@ -349,26 +349,26 @@ def test_offered_is_delivered_dropped_or_in_flight_through_launch_block_and_reru
 
 
 def test_chains_that_share_types_take_their_shares(start: Start) -> None:
-    testbed = start("two-paths")
-    with testbed.generator(
-        PktgenOptions(port=testbed.peer, rate_pps=50_000.0, count=20_000, backlog_ms=60_000.0)
+    manager = start("two-paths")
+    with manager.generator(
+        PktgenOptions(port=manager.peer, rate_pps=50_000.0, count=20_000, backlog_ms=60_000.0)
     ) as generator:
         generator.wait(30)
-    offered = testbed.client.snapshot().chains["offered"].astype(float)
+    offered = manager.client.snapshot().chains["offered"].astype(float)
     assert offered.sum() == 20_000
     np.testing.assert_allclose(offered / offered.sum(), [0.5, 0.5], atol=0.05)
 
 
 def test_the_built_in_law_takes_over_and_hands_back(start: Start) -> None:
     chain = load_chain("paper").replace(interval_s=0.1)
-    testbed = start(chain, options=ManagerOptions(status_s=0.01))
-    client = testbed.client
+    manager = start(chain, options=ManagerOptions(status_s=0.01))
+    client = manager.client
     client.heartbeat()
     assert client.snapshot().header["control"] == 1
     until(lambda: client.snapshot().header["control"] == 2)
     assert client.snapshot().header["takeovers"] == 1
     until(lambda: client.snapshot().header["law_decisions"] > 0)
-    client.targets([2, 1, 1])
+    client.decide([2, 1, 1])
     assert client.snapshot().header["control"] == 1
 
 
@@ -388,10 +388,10 @@ def test_what_the_user_can_mend_is_an_input_error(
     chain = load_chain("paper")
     types = [one.model_dump() for one in chain.nf]
     types[2] |= nf
-    testbed = Testbed(chain.replace(nf=types), ports=ports)
+    manager = ManagerProcess(chain.replace(nf=types), ports=ports)
     with pytest.raises(InputError, match=reason):
-        testbed.start()
-    assert not leftovers(testbed.prefix)
+        manager.start()
+    assert not leftovers(manager.prefix)
 
 
 def test_without_huge_pages_the_command_that_makes_them_is_named(tmp_path: Path) -> None:

@@ -1,16 +1,17 @@
 /*
- * DPDK's locks in shared memory, and who has died with one.
+ * An NF takes DPDK's locks while it starts, that of the memory map for a good part of the time. An
+ * NF that is killed there leaves them held for ever: a write lock then stops every later start, a
+ * read lock stops the heap from growing. DPDK does not notice the death. The manager does, and
+ * frees what the dead NF held. The heap's own lock is left alone: an NF that died with it may have
+ * left the heap half changed.
  *
- * An NF takes them while it starts: the lock of the memory map for a good part of that time. Killed
- * there, it leaves them held for ever. A write lock left behind stops every later start, a read
- * lock the growth of the heap. DPDK does not notice; the manager, which sees its NFs die, does.
- * The heap's own lock, held for the time of an allocation, is not among them: what it guards may be
- * half changed.
- *
- * Where the locks are is DPDK's secret; that they lie in the file "config", which all its processes
- * map, is not. So each is taken once by its public function, and the word that changes is it.
- * Arrays ("memzone", "memseg-...") are found by their names, their struct is public.
+ * DPDK does not tell where its locks are, only that they lie in the file "config", which all its
+ * processes map. So the manager takes each lock once by DPDK's public function and looks which word
+ * of the file changes. DPDK's arrays ("memzone", "memseg-...") hold their locks in a public struct,
+ * and are found by their names.
  */
+#include "dpdk_internals/locks.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -27,9 +28,10 @@
 #include <rte_memzone.h>
 #include <rte_rwlock.h>
 
-#include "manager/control.h"
-
-/* Longer than anyone alive holds one, a machine's pauses apart: those are few looks. */
+/*
+ * No process that is alive holds a lock for so long, unless the whole machine has paused. A pause
+ * is told apart by LOOKS: the manager has then looked at the lock only a few times.
+ */
 #define LIMIT_NS 1000000000ull
 
 enum {
@@ -41,17 +43,17 @@ enum {
     MAX_LOCKS = PLAIN_LOCKS + 1 + RTE_MAX_MEMSEG_LISTS,
 };
 
-/* Outer ones first: who has several took them in this order. */
+/* In the order in which DPDK takes them where it takes several. */
 static struct {
     const char *name;
     _Atomic uint32_t *word;
-    uint32_t seen, looks; /* seen like that, so many times */
+    uint32_t seen, looks; /* the value that it had at the last so many looks */
     uint64_t since_ns;
 } lock[MAX_LOCKS];
 
 static uint32_t locks;
 static bool suspected;
-static char *config; /* the file, mapped once more */
+static char *config; /* DPDK's file, which this process maps a second time */
 static uint32_t before[HEAD_WORDS];
 
 static uint32_t head(uint32_t i)
@@ -73,7 +75,7 @@ static void add(const char *name, void *word)
     }
 }
 
-/* The lock has been taken since remember(). */
+/* The lock is the word that has gone from free to taken since remember(). */
 static void find(const char *name)
 {
     for (uint32_t i = 0; i < HEAD_WORDS; i++)
@@ -85,7 +87,7 @@ static void in_walk(const struct rte_memzone *zone, void *unused)
 {
     (void)zone;
     (void)unused;
-    if (locks == 1) /* not found at an earlier zone */
+    if (locks == 1) /* the walk comes here once for every zone */
         find("memory zones");
 }
 
@@ -119,7 +121,10 @@ int fx_locks_init(struct fx_error *error)
     char path[512];
     struct stat about;
     snprintf(path, sizeof(path), "%s/config", rte_eal_get_runtime_dir());
-    /* Never closed: with any descriptor of it goes the lock by which DPDK knows its primary. */
+    /*
+     * The descriptor is never closed: closing any descriptor of the file would drop the file lock
+     * by which DPDK knows that its primary process is alive.
+     */
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &about) != 0)
         return fx_fail(error, "%.120s: %s", path, strerror(errno));
@@ -128,7 +133,8 @@ int fx_locks_init(struct fx_error *error)
     if (config == MAP_FAILED)
         return fx_fail(error, "%.120s: %s", path, strerror(errno));
     find_plain();
-    for (int n = 1; n < ATTEMPTS && locks != PLAIN_LOCKS; n++) { /* another process uses them */
+    for (int n = 1; n < ATTEMPTS && locks != PLAIN_LOCKS;
+         n++) { /* another process took one meanwhile */
         usleep(PAUSE_US);
         find_plain();
     }
@@ -144,7 +150,7 @@ void fx_locks_suspect(void)
     suspected = true;
 }
 
-/* Readers wait for writers, and for those that wait. */
+/* Whether whoever starts would wait: for a writer that holds it, or for one that waits itself. */
 static bool stops_a_start(uint32_t word)
 {
     return word & RTE_RWLOCK_MASK;
@@ -167,7 +173,10 @@ static bool left_behind(uint32_t i, bool starting, uint64_t now)
            (!starting || stops_a_start(lock[i].seen));
 }
 
-/* One at a time, the innermost first: who waits for it may well hold the others. */
+/*
+ * Frees one lock at a time, beginning with the one that is taken last: a living process that waits
+ * for this one may rightly hold the others, and goes on once it is free.
+ */
 static void free_one(bool starting, uint64_t now)
 {
     uint32_t i = locks;
