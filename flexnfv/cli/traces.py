@@ -143,9 +143,10 @@ def _rate(pps: float) -> str:
 
 def _capture_lines(name: str) -> list[str]:
     """What only a capture has: packets and flows."""
+    from flexnfv.spec import trace_spec
     from flexnfv.traces import files, pcap
 
-    path = Path(name if Path(name).exists() else name.partition("?")[0])
+    path = Path(trace_spec(name).head)
     if not files.has_suffix(path, pcap.PCAP_SUFFIXES):
         return []
     packets = pcap.read_packets(path)
