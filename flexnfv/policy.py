@@ -19,7 +19,7 @@ import numpy.typing as npt
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
-from flexnfv.spec import UnfitValue, annotations, convert, policy_spec
+from flexnfv.spec import UnfitValue, annotated, convert, policy_spec
 from flexnfv.suggest import known, nearest
 from flexnfv.traces import Trace
 
@@ -118,7 +118,7 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
     points = registered()
     known(name, points, kind="policy")
     factory = points[name].load()
-    accepted = annotations(factory)
+    accepted = annotated(factory)
     given: dict[str, Any] = {**parts.pairs, **parameters}
     for key, value in given.items():
         if key not in accepted:

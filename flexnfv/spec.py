@@ -154,7 +154,7 @@ def parse_pairs(text: str, mark: str, *, where: str) -> dict[str, str]:
     return pairs
 
 
-def annotations(target: Callable[..., Any]) -> dict[str, Any]:
+def annotated(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotation of every parameter of a function or a class, `Any` where there is none."""
     try:
         parameters = inspect.signature(target, eval_str=True).parameters

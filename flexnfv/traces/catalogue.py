@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexnfv.errors import InputError
-from flexnfv.spec import Spec, UnfitValue, Whole, annotations, convert, trace_spec
+from flexnfv.spec import Spec, UnfitValue, Whole, annotated, convert, trace_spec
 from flexnfv.suggest import known
 from flexnfv.traces import datacenter, files, pcap, splits, synthetic
 from flexnfv.traces.trace import Trace, check_amount
@@ -142,7 +142,7 @@ def _synthetic(spec: Spec) -> Trace:
         spec.head.removeprefix("synthetic/"), synthetic.FAMILIES, kind="synthetic family"
     )
     generate = synthetic.FAMILIES[family]
-    return generate(**_arguments(spec, annotations(generate))).renamed(family)
+    return generate(**_arguments(spec, annotated(generate))).renamed(family)
 
 
 def _file(spec: Spec) -> Trace:

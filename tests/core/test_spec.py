@@ -14,7 +14,7 @@ from flexnfv.errors import InputError
 from flexnfv.spec import (
     UnfitValue,
     Whole,
-    annotations,
+    annotated,
     bundle_of,
     convert,
     is_bundle,
@@ -155,5 +155,5 @@ def test_a_guess_never_fails(text: str) -> None:
 def test_what_states_no_type_takes_anything() -> None:
     def bare(a, b: int = 0): ...  # type: ignore[no-untyped-def]
 
-    assert annotations(bare)["a"] is Any
-    assert annotations(bare)["b"] is int
+    assert annotated(bare)["a"] is Any
+    assert annotated(bare)["b"] is int
