@@ -28,7 +28,7 @@ class Listing:
     value, side by side where they are short.
 
     Args:
-        heading: of every column; all empty for none.
+        heading: of every column; all blank for none.
         rows: cells as plain text, as many as there are headings.
         prose: columns that hold sentences; they may run over several lines.
         title: above it.
@@ -84,7 +84,7 @@ class Listing:
             box=None,
             padding=(0, _GAP, 0, 0),
             pad_edge=False,
-            show_header=any(self.heading),
+            show_header=any(name.strip() for name in self.heading),
             header_style="bold",
         )
         for name, width in zip(self.heading, widths, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +142,3 @@ def test_a_deployments_page_names_its_types_whole(
     assert "n" * 31 in shown
     status = json.loads((out / "status.json").read_text())
     assert str(status["intervals"]) in shown
-
-
-def test_a_comparison_is_told_of_whole(bench: Callable[..., Any]) -> None:
-    result = bench(("ample", "static", "target_tracking:target=0.6,window=30"), sweep=True)
-    out = io.StringIO()
-    Console(file=out, width=80).print(result.table())
-    shown = whole(out.getvalue())
-    for one in result.named:
-        assert one.name in shown
