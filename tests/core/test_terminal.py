@@ -27,7 +27,7 @@ def test_what_fits_is_a_table_that_may_use_the_whole_width() -> None:
 def test_what_does_not_fit_becomes_blocks_without_the_empty_cells() -> None:
     listing = Listing(("name", "cores", "note", "x"), [("a", "1", "", "3"), ("b", "22", "ok", "4")])
     assert text(listing, 15) == "a\n  cores 1\n  x 3\nb\n  cores 22\n  note ok\n  x 4"
-    assert text(listing, 20) == "a\n  cores 1  x 3\nb\n  cores 22  note ok\n  x 4"
+    assert text(listing, 18) == "a\n  cores 1  x 3\nb\n  cores 22\n  note ok\n  x 4"
 
 
 def test_sentences_run_over_lines_and_long_words_break() -> None:
