@@ -64,6 +64,8 @@ def _fronts(axes: Any, result: Result) -> None:
             fmt="D",
             label=one.name,
         )
+    # Drop rates that are all the same leave matplotlib's own logarithmic axis without height.
+    axes.set_ylim(axes.dataLim.minposy / 2, 2 * axes.dataLim.y1)
     axes.set_yscale("log")
     axes.set_xlabel("core usage")
     axes.set_ylabel("dropped packets, %")
