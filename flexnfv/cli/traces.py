@@ -46,8 +46,8 @@ def list_traces() -> None:
         for trace in members
     ]
     out = terminal.console()
-    heading = ("name", "what", "keys")
-    out.print(Listing(heading, families, prose=heading[1:], title="Families and data sets"))
+    prose = ("what", "keys")
+    out.print(Listing(("name", *prose), families, prose=prose, title="Families and data sets"))
     out.print()
     heading = ("name", "family", "seconds", "mean Mpps", "peak Mpps")
     out.print(Listing(heading, rows, title="Default splits"))

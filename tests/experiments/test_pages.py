@@ -48,7 +48,7 @@ COURSE = {
 }
 FIGURES = {name: {"static": Interval(0.0, 0.0, 0.0)} for name in ranking.RANKED}
 DRAWN: dict[str, Callable[[Figure], None]] = {
-    "fig2": partial(fig2.draw, rows=[dict.fromkeys(KEYS, 0.0)] * 2),
+    "fig2": partial(fig2.draw, rows=[dict.fromkeys(KEYS, 1.0)] * 2),
     "fig3": partial(fig3.draw, episode=_silence()),
     "fig4": partial(fig4.draw, rates=dict.fromkeys(("FlexNFV", "NFVnice", "OpenNetVM"), 0.0)),
     "launch": partial(launch.draw, found=[Latencies(0.0, 0.0)]),
