@@ -13,8 +13,8 @@ from flexnfv.chain import ServiceChain
 from flexnfv.reading import Reading
 
 OFFSETS = np.arange(-2, 7, dtype=np.int64)
-"""Instances beside the need that an offset action stands for; our choice, see the notes on
-learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
+"""Instances beside the need that an offset action stands for; our choice (docs/training.md):
+-2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
 
 
 def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:

@@ -197,12 +197,13 @@ class Metadata(_Model):
 
 
 def digest(chain: ServiceChain) -> str:
-    """SHA-256 of what bears on a chain's behaviour: all but names of files and prose."""
+    """SHA-256 of what bears on a chain's behaviour: all but prose and what limits chain files."""
     prose = {"description", "source", "machine", "launch_source", "rerun_source"}
+    permits = {"stateful", "files"}  # They tell what a chain may state, not how it behaves.
 
     def matter(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: matter(item) for key, item in value.items() if key not in prose}
+            return {key: matter(item) for key, item in value.items() if key not in prose | permits}
         if isinstance(value, list):
             return [matter(item) for item in value]
         return value

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from flexnfv import terminal
 from flexnfv.errors import BackendError, InputError
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -149,9 +151,7 @@ def status(name: tyro.conf.Positional[str | None] = None, *, json: bool = False)
     if json:
         print(jsonlib.dumps(state, indent=2))
         return
-    from rich.console import Console
-
-    Console(highlight=False).print(_view(state))
+    terminal.console().print(_view(state))
 
 
 def top(name: tyro.conf.Positional[str | None] = None, *, period_s: float = 0.5) -> None:
@@ -292,7 +292,6 @@ def _views(client: Client, folder: Path, period_s: float) -> Any:
 def _view(state: dict[str, Any]) -> RenderableType:
     """The figures of `flexnfv.hw_backend.status` as tables."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     rate = "paced, " if state["paced"] else ""
@@ -308,32 +307,46 @@ def _view(state: dict[str, Any]) -> RenderableType:
     causes = {cause: count for cause, count in state["dropped"].items() if count}
     if causes:
         totals.append("\nlost so far: " + ", ".join(f"{c} {n:,}" for c, n in causes.items()))
-    types = Table("NF type", "target", "launches", "reruns", "blocks", "deaths", "H", "L", box=None)
-    table = Table(
-        *("instance", "state", "core", "arrived kpps", "served kpps", "lost kpps"),
-        *("load", "ns", "queue"),
-        box=None,
-    )
-    for nf in state["types"]:
-        types.add_row(
+    tables = [_types(state), _instances(state), _ports(state)]
+    note = [Text("* declared, since the instance is paced")] if state["paced"] else []
+    return Group(totals, *(part for table in tables for part in (Text(), table)), *note)
+
+
+def _types(state: dict[str, Any]) -> Listing:
+    counts = ("target", "launches", "reruns", "blocks", "deaths")
+    rows = [
+        (
             f"{nf['name']} ({nf['function']})",
-            *(str(nf[key]) for key in ("target", "launches", "reruns", "blocks", "deaths")),
+            *(str(nf[key]) for key in counts),
             f"{nf['high_load']:.3f}",
             f"{nf['low_load']:.3f}",
         )
-        for one in nf["instances"]:
-            table.add_row(
-                f"{nf['name']}.{one['slot']}",
-                one["state"],
-                str(one["core"]),
-                *(_kpps(one[f"{key}_pps"]) for key in ("arrived", "served", "ring_dropped")),
-                f"{one['load']:.3f}",
-                f"{one['processing_ns']:.0f}{'*' if one['declared'] else ''}",
-                f"{one['queue']}/{one['ring_size']}",
-            )
-    ports = Table("port", "link", "in kpps", "out kpps", "lost", "missed", box=None)
-    for port in state["ports"]:
-        ports.add_row(
+        for nf in state["types"]
+    ]
+    return Listing(("NF type", *counts, "H", "L"), rows)
+
+
+def _instances(state: dict[str, Any]) -> Listing:
+    rows = [
+        (
+            f"{nf['name']}.{one['slot']}",
+            one["state"],
+            str(one["core"]),
+            *(_kpps(one[f"{key}_pps"]) for key in ("arrived", "served", "ring_dropped")),
+            f"{one['load']:.3f}",
+            f"{one['processing_ns']:.0f}{'*' if one['declared'] else ''}",
+            f"{one['queue']}/{one['ring_size']}",
+        )
+        for nf in state["types"]
+        for one in nf["instances"]
+    ]
+    heading = ("instance", "state", "core", "in kpps", "served", "lost", "load", "ns", "queue")
+    return Listing(heading, rows)
+
+
+def _ports(state: dict[str, Any]) -> Listing:
+    rows = [
+        (
             port["name"],
             "up" if port["link_up"] else "down",
             _kpps(port["received_pps"]),
@@ -341,8 +354,9 @@ def _view(state: dict[str, Any]) -> RenderableType:
             str(port["dropped"]),
             str(port["missed"]),
         )
-    note = [Text("* declared, since the instance is paced")] if state["paced"] else []
-    return Group(totals, Text(), types, Text(), table, Text(), ports, *note)
+        for port in state["ports"]
+    ]
+    return Listing(("port", "link", "in kpps", "out kpps", "lost", "missed"), rows)
 
 
 def _kpps(pps: float) -> str:

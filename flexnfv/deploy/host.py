@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from time import monotonic
 from types import ModuleType
 from typing import Final, Protocol
@@ -28,6 +27,7 @@ from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
 from flexnfv.policy import registered
 from flexnfv.reading import Reading
+from flexnfv.spec import is_bundle, policy_spec
 from flexnfv.suggest import known
 
 Awaited = Callable[[], bool]
@@ -67,11 +67,6 @@ class Host(Protocol):
     def close(self) -> None:
         """End what the policy runs in; may be called twice."""
         ...
-
-
-def is_bundle(spec: str) -> bool:
-    """Whether a spec names a bundle: the path of one, or `learned:bundle=PATH,...`."""
-    return spec.endswith(".onnx") or Path(spec).is_file() or spec.partition(":")[0] == "learned"
 
 
 class InProcess:
@@ -146,7 +141,7 @@ class OwnProcess:
         urgent: bool = False,
     ) -> None:
         if not is_bundle(spec):
-            known(spec.partition(":")[0], registered(), kind="policy")
+            known(policy_spec(spec).head, registered(), kind="policy")
         self.name = spec
         self.restarts = 0
         self._chain = chain

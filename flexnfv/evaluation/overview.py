@@ -65,11 +65,19 @@ def _fronts(axes: Any, result: Result) -> None:
             label=one.name,
         )
     axes.set_yscale("log")
+    axes.set_ylim(*_log_range(axes.dataLim.minposy, axes.dataLim.y1))
     axes.set_xlabel("core usage")
     axes.set_ylabel("dropped packets, %")
     axes.set_title(f"{result.grid.chain.name}: {len(result.grid.traces)} traces")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
+
+
+def _log_range(low: float, high: float) -> tuple[float, float]:
+    """Limits of a logarithmic axis, which has height even where all drop rates are the same."""
+    if not np.isfinite([low, high]).all():  # no packet was offered, so that none could be lost
+        low = high = 100 * DROP_FLOOR
+    return low / 2, 2 * high
 
 
 def _cores(axes: Any, result: Result) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flexnfv.evaluation.metrics import FIGURES
 from flexnfv.evaluation.statistics import Interval
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -124,7 +125,6 @@ def scope(result: Result) -> str:
 def tables(result: Result) -> RenderableType:
     """The comparison for a terminal."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(scope(result))]
@@ -132,9 +132,6 @@ def tables(result: Result) -> RenderableType:
     if any(len(front.points) > 1 for front in result.fronts.values()):
         shown.append(placements(result))
     for heading, rows in shown:
-        table = Table(*heading, box=None, padding=(0, 1, 0, 0), header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        parts += [Text(""), table]
+        parts += [Text(""), Listing(heading, rows)]
     parts += [Text(f"warning: {line}", style="yellow") for line in result.warnings]
     return Group(*parts)

@@ -161,13 +161,18 @@ def calibration(
         launch_source=_source(launches) if latencies else chain.measured.launch_source,
         rerun_source=_source(reruns) if latencies else chain.measured.rerun_source,
         power=chain.measured.power,
-        nf={function: estimate(one) for function, one in found.items()},
+        nf={
+            function: estimate(one).model_copy(
+                update=chain.measured.nf[function].model_dump(include={"stateful", "files"})
+            )
+            for function, one in found.items()
+        },
     )
 
 
 def toml(measured: Calibration) -> str:
     """A calibration as TOML, as `flexnfv.chain.load_calibration` reads it."""
-    data = measured.model_dump()
+    data = measured.model_dump(exclude_none=True)  # TOML has no null
     functions, power = data.pop("nf"), data.pop("power")
     tables = {"power": power} | {f"nf.{name}": values for name, values in functions.items()}
     lines = [f"{key} = {_toml_value(value)}" for key, value in data.items()]

@@ -29,6 +29,7 @@ from flexnfv.experiments.runner import Runner, kept, rates_off, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
+from flexnfv.spec import bundle_of, policy_spec
 from flexnfv.traces import Trace
 
 if TYPE_CHECKING:
@@ -320,7 +321,8 @@ def compare(
         }
         for n in range(len(courses[backend]["second"]))
     ]
-    stem = Path(spec.partition(":")[0]).stem or "policy"
+    bundle = bundle_of(spec)
+    stem = (bundle.stem if bundle else policy_spec(spec).head) or "policy"
     name, names = stem, {one.name for one in taken}
     while name in names:
         name = f"{stem}-{len(names) + 1}"
