@@ -127,17 +127,17 @@ class Rollout:
     def step(
         self, action: IntArray, ended: BoolArray | None = None
     ) -> tuple[FloatArray, BoolArray]:
-        """Apply actions [B, T] for one interval.
+        """Apply actions for one interval.
 
         Args:
-            action: what each chain does, [B, T].
+            action: what each chain does, [B, T], or with levers [B, (1 + levers) * T].
             ended: rows that are to be left alone because their episode is over, [B].
 
         Returns:
             Reward per NF type, [B, T] (of no meaning for rows left alone, 0 where the backend
             died), and which episodes have no interval left, [B].
         """
-        self.decision = Decision(self.task.decode(action, self.reading))
+        self.decision = self.task.decode(action, self.reading)
         rows = np.flatnonzero(~ended) if ended is not None and ended.any() else None
         self.left[... if rows is None else rows] -= 1
         try:
@@ -146,7 +146,9 @@ class Rollout:
             self.why = dict.fromkeys(range(self.batch), str(error))
             self.broken = True
             self.terms = {}
-            return np.zeros(action.shape), np.ones(self.batch, dtype=np.bool_)
+            return np.zeros((self.batch, self.task.chain.types)), np.ones(
+                self.batch, dtype=np.bool_
+            )
         self.why = self._deaths(rows)
         self.observation = self.encoder.encode(self.reading, self.drop_cost)
         value, self.terms = self.task.reward(self.reading, self.mean_pps, self.drop_cost)

@@ -40,10 +40,19 @@ class _RolloutVecEnv(VecEnv):
         self.task = task
         self.rollout = Rollout(task, chains, backend, **model_options)
         self.rollout.seed(seed)
-        self.actions = np.zeros((chains, task.chain.types), dtype=np.int64)
+        choices = len(task.row_choices)
+        self.actions = np.zeros((chains, choices * task.chain.types), dtype=np.int64)
 
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """An array [B, T, ...] in this view's rows."""
+        raise NotImplementedError
+
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Actions of this view's rows as those of chains, [B, (1 + levers) * T]."""
+        raise NotImplementedError
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        """Allowed choices in this view's rows."""
         raise NotImplementedError
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
@@ -57,7 +66,7 @@ class _RolloutVecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
-        self.actions = np.asarray(actions, dtype=np.int64).reshape(self.actions.shape)
+        self.actions = self._chains(np.asarray(actions, dtype=np.int64))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and reset what ended: its last observation is in `terminal_observation`."""
@@ -80,8 +89,7 @@ class _RolloutVecEnv(VecEnv):
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Allowed actions per row (MaskablePPO's convention)."""
-        mask = self.task.mask(self.rollout.reading)
-        return np.asarray(self._rows(np.asarray(mask)))
+        return np.array(self._masks())
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the stream of episodes from the next reset on."""
@@ -142,6 +150,12 @@ class ChainVecEnv(_RolloutVecEnv):
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(values.shape[0], -1)
 
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return actions.reshape(self.actions.shape)
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        return self.task.chain_mask(self.rollout.reading)
+
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         return np.asarray(values.sum(axis=-1))
 
@@ -178,6 +192,13 @@ class RowVecEnv(_RolloutVecEnv):
 
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(self.num_envs, *values.shape[2:])
+
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        rows = actions.reshape(len(self.actions), self.rows_per_chain, -1)
+        return rows.swapaxes(1, 2).reshape(self.actions.shape)
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        return self._rows(self.task.mask(self.rollout.reading))
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         if self.scale is not None:

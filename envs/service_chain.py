@@ -33,7 +33,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     | reward | minus cores, parked cores at their weight, and drop_cost x lost share of the mean traffic, summed over the types | float |
     | terminated | never: scaling has no end | bool |
     | truncated | the trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`); the next reset starts it anew | bool |
-    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
+    | info | `action_mask` [T, A], `targets` and levers [T], `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
 
     Args:
         chain: a shipped name, a path, or a `ServiceChain`.
@@ -44,6 +44,9 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         drop_cost: cost of losing one interval's mean traffic, in core intervals, or a range.
         action_mode: `offsets` or `targets`.
         weights: weights of the reward's terms.
+        levers: those that are decided on, too: `mapping`, `spares` (`flexnfv.decision`). For each
+            the action holds one more choice per NF type behind those of the targets: 0 to leave
+            the type as it is, else the value plus 1.
         backend_options: handed to the backend.
         render_mode: None or `rgb_array`.
 
@@ -139,7 +142,9 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         rollout = self.rollout
         value, ended = rollout.step(np.asarray(action, dtype=np.int64)[None])
         info = self._info()
-        info["targets"] = rollout.decision.targets[0]
+        info |= {
+            name: getattr(rollout.decision, name)[0] for name in ("targets", *self.task.levers)
+        }
         if ended[0]:
             info["reason"] = rollout.why.get(0, "end of trace")
         if rollout.broken:
@@ -152,14 +157,14 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         return self._observation(), float(value.sum()), False, bool(ended[0]), info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Allowed choices of all NF types end to end, [T * A] (MaskablePPO's convention).
+        """Allowed choices of the whole action space end to end (MaskablePPO's convention).
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
         """
         if not self._running:
             raise gymnasium.error.ResetNeeded("call reset() before action_masks()")
-        return self.task.mask(self.rollout.reading).reshape(-1)
+        return np.asarray(self.task.chain_mask(self.rollout.reading)[0])
 
     def render(self) -> Any:
         """Load, queue, instances and drops of the episode so far, as an rgb array [H, W, 3]."""

@@ -6,7 +6,7 @@ A column of the chain has its plain name in a file; a column of an NF type is `T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import FIELDS, Decision
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
@@ -94,6 +95,20 @@ def _off(error: Array, due: Array, length_s: Array) -> Array:
     # What a model adds up differs in its last digits; a packet more or less is rounding.
     return np.asarray(np.abs(error) > np.maximum(allowed, 1.0))
 
+
+def decision_columns(decisions: Sequence[Array]) -> dict[str, Array]:
+    """The values of the columns that hold decisions, [N, ..., T] each.
+
+    Args:
+        decisions: that the readings ran under, in order, as `Decision.array` gives them.
+    """
+    return dict(zip(FIELDS, np.stack(decisions, axis=1), strict=True))
+
+
+_DECIDED = {
+    "targets": "targets that this interval ran under; the chain's initial instances in the first "
+    "row"
+}
 
 COLUMNS: tuple[Column, ...] = (
     _chain("time_s", "s", "end of the interval, since reset", lambda r, c: r.time_s),
@@ -183,13 +198,9 @@ COLUMNS: tuple[Column, ...] = (
     _count("launching", "launching instances", lambda r, c: r.launching),
     _count("draining", "draining instances", lambda r, c: r.draining),
     _count("blocked", "parked instances", lambda r, c: r.blocked),
-    Column(
-        "targets",
-        np.int32,
-        "",
-        "targets that this interval ran under; the chain's initial instances in the first row",
-        True,
-        None,
+    *(
+        Column(name, np.int32, note["unit"], _DECIDED.get(name, note["doc"]), True, None)
+        for name, note in Decision.describe().items()
     ),
     _count("launches", "launches begun for this interval", lambda r, c: r.launches),
     _count("reruns", "reruns commanded for this interval", lambda r, c: r.reruns),

@@ -68,7 +68,7 @@ def serve(
             reading = wire.body_reading(question.body, chain.types, chain.slots)
             answer = ask(policy.decide, reading, chain)
             link.send(wire.pack(wire.answer_message(answer, question.number)))
-            if answer.targets is not None and (kept := _state(policy)):
+            if answer.decision is not None and (kept := _state(policy)):
                 link.send(wire.pack(Message(Kind.STATE, question.number, body=kept)))
 
 

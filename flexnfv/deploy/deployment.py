@@ -19,6 +19,7 @@ from flexnfv import __version__
 from flexnfv.backend import Backend, Single
 from flexnfv.backends import make_for_deployment
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.decision import Decision
 from flexnfv.deploy.answer import Answer, one_line
 from flexnfv.deploy.guard import Decided, Guard
 from flexnfv.deploy.host import Host, InProcess, open_host
@@ -42,7 +43,7 @@ class Deployment:
 
     Args:
         policy: spec of the policy that decides.
-        shadows: specs of policies that are asked, but whose targets are never sent.
+        shadows: specs of policies that are asked, but whose decisions are never sent.
         backend: what the chain runs on; stays the caller's to close.
         trace: that the backend plays; None to take a live chain's own traffic.
         deadline_s: seconds that the policy has from a reading to its answer; half the interval if
@@ -128,8 +129,8 @@ class Deployment:
         reading = self._one.reset(self._trace, self.seed)
         begun = read = monotonic()
         clock_s, until = time(), read
-        number, targets, send_s = 0, self.chain.initial_instances, nan
-        decision: Decided | None = None
+        number, under, send_s = 0, Decision(self.chain.initial_instances), nan
+        by: Decided | None = None
         answers: tuple[Answer, ...] = ()
         asked: Future[None] | None = None
         broken: BackendError | None = None
@@ -147,7 +148,7 @@ class Deployment:
             kept = reading.copy() if decided is None else decided.reading
             asked = None if decided is None else self._guard.later(self._ask_shadows, kept)
             wanted = float(wanted_pps(self._trace, kept))
-            yield Row(number, clock_s, kept, targets, decision, send_s, answers, wanted)
+            yield Row(number, clock_s, kept, under, by, send_s, answers, wanted)
             if broken is not None:
                 raise broken
             if decided is None or asked is None or self._stop.is_set():
@@ -155,13 +156,13 @@ class Deployment:
             try:
                 reading = self._one.wait()
             except BackendError:
-                by = "law" if decided.by_law else "policy"
-                last = decided.targets.tolist()
-                log.info("no reading came of the last targets, %s by the %s: no row", last, by)
+                who = "law" if decided.by_law else "policy"
+                last = decided.decision.targets.tolist()
+                log.info("no reading came of the last targets, %s by the %s: no row", last, who)
                 raise
             number += 1
             self._await(begun + number * self.chain.interval_s)
-            targets, decision, send_s = decided.targets, decided, decided.sent - read
+            under, by, send_s = decided.decision, decided, decided.sent - read
             # Where time stands still meanwhile, the shadows have as long as the policy.
             until = read + self.deadline_s
             read, clock_s = monotonic(), time()
@@ -200,7 +201,7 @@ def deploy(
         policy: spec of a policy, or path of a bundle.
         chain: name of a shipped chain, path of a chain file, or a chain.
         out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
-        shadows: specs of policies that are asked, but whose targets are never sent.
+        shadows: specs of policies that are asked, but whose decisions are never sent.
         backend: dpdk, model, or the name of an installed one.
         options: of the backend (`flexnfv.backends.make_for_deployment`).
         trace: that the backend plays; None to take a live chain's own traffic.

@@ -102,7 +102,7 @@ class InProcess:
         reading = self._reading
         assert reading is not None
         answer = ask(self._policy.decide, reading, self._chain)
-        if monotonic() > until and answer.targets is not None:
+        if monotonic() > until and answer.decision is not None:
             return Answer(
                 None, Fault.LATE, f"took {answer.decision_s * 1e3:.1f} ms", answer.decision_s
             )
@@ -329,10 +329,10 @@ class OwnProcess:
                 self._refusal = wire.refused(message)
             case Kind.STATE:
                 self._state = message.body
-            case Kind.TARGETS | Kind.FAULT if message.number == self._owed:
+            case Kind.DECISION | Kind.FAULT if message.number == self._owed:
                 self._answer = wire.message_answer(message, self._chain)
                 self._owed = None
-                if self._answer.targets is not None:
+                if self._answer.decision is not None:
                     self._failures = 0
 
 

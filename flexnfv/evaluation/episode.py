@@ -66,7 +66,7 @@ def run_episode(
         decision = policy.decide(reading)
         decision_s = perf_counter() - before
         reading = one.step(decision)
-        recorder.add(reading, Decision.of(decision).targets, decision_s)
+        recorder.add(reading, decision, decision_s)
         if tick is not None:
             tick(1)
     return recorder.episode(_facts(backend, trace, seed), trace)
@@ -99,10 +99,10 @@ def run_batch(
     recorder.add(reading, chain.initial_instances, float("nan"))
     for _ in range(length - 1):
         before = perf_counter()
-        targets = Decision.of(policy.decide(reading)).targets
+        decision = policy.decide(reading)
         decision_s = (perf_counter() - before) / len(traces)
-        reading = backend.step(targets)
-        recorder.add(reading, targets, decision_s)
+        reading = backend.step(Decision.of(decision).targets)
+        recorder.add(reading, decision, decision_s)
         if tick is not None:
             tick(len(traces))
     return recorder.episodes([_facts(backend, trace, seed) for trace in traces], traces)

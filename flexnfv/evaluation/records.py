@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.errors import InputError
 from flexnfv.files import refuse_existing
 from flexnfv.reading import Reading
-from flexnfv.records import COLUMNS, off_rate, wanted_pps
+from flexnfv.records import COLUMNS, decision_columns, off_rate, wanted_pps
 from flexnfv.traces import Trace
 
 Array = npt.NDArray[Any]
@@ -54,19 +55,21 @@ class Recorder:
     def __init__(self, chain: ServiceChain) -> None:
         self._chain = chain
         self._readings: list[Reading] = []
-        self._targets: list[Array] = []
+        self._decisions: list[Array] = []
         self._decisions_s: list[float] = []
 
-    def add(self, reading: Reading, targets: Array, decision_s: float) -> None:
-        """Keep one interval: its reading, the targets it ran under, the time of their decision.
+    def add(self, reading: Reading, decision: Decision | Array, decision_s: float) -> None:
+        """Keep one interval: its reading, the decision it ran under, the time that one took.
 
         Args:
             reading: of batch shape [...]; copied, since a backend may reuse its buffers.
-            targets: [..., T] or [T].
+            decision: of fields [..., T] or [T], or its targets.
             decision_s: seconds; NaN where nothing was decided.
         """
         self._readings.append(reading.copy())
-        self._targets.append(np.array(targets))
+        fields = [values for _, values in Decision.of(decision).items()]
+        shape = (*reading.batch, self._chain.types)
+        self._decisions.append(np.stack([np.broadcast_to(values, shape) for values in fields]))
         self._decisions_s.append(decision_s)
 
     def episode(self, facts: Mapping[str, Any], trace: Trace | None) -> Episode:
@@ -94,7 +97,10 @@ class Recorder:
             [wanted_pps(trace, stacked[:, row]) for row, trace in enumerate(traces)], axis=1
         )
         given = {
-            "targets": np.stack([np.broadcast_to(each, types[1:]) for each in self._targets]),
+            **{
+                name: values.reshape(types)
+                for name, values in decision_columns(self._decisions).items()
+            },
             "decision_s": np.broadcast_to(np.array(self._decisions_s)[:, None], stacked.batch),
             "wanted_pps": wanted,
             "off_rate": off_rate(stacked, wanted),

@@ -89,7 +89,9 @@ class ModelBackend:
                 words[members],
                 rates_per_interval=per_interval,
             )
-        return self.model.reading
+        reading = self.model.reading
+        reading.mapping[...] = self.chain.mapping_kinds
+        return reading
 
     def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
         """Apply a decision, let one monitor interval pass, and read (`Backend.step`).

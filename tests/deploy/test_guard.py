@@ -180,7 +180,7 @@ def test_targets_far_above_the_limits_are_garbage_and_those_a_load_may_want_are_
     chain: ServiceChain,
 ) -> None:
     most = MOST_TIMES * chain.max_instances
-    np.testing.assert_array_equal(judge(most, chain), most)
+    np.testing.assert_array_equal(judge(most, chain).targets, most)
     with pytest.raises(ValueError, match="max_instances"):
         judge(most + 1, chain)
 
@@ -210,9 +210,9 @@ def test_a_process_that_cannot_be_started_again_leaves_the_chain_to_the_law(
         b"",
         b"\x01",
         b"\xff" * 40,
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"abc")),
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\xff" * 24)),
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\x00" * 8)),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"abc")),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"\xff" * 24)),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"\x00" * 8)),
         wire.pack(wire.Message(wire.Kind.FAULT, 1, body=b"{")),
         wire.pack(wire.Message(wire.Kind.REFUSED, 1, body=b"[]")),
     ],
@@ -228,7 +228,7 @@ def test_a_message_that_is_none_costs_the_policy_its_process_and_nothing_else(
         host._link.close()
         ours.setblocking(False)
         host._link = ours
-        theirs.send(message or wire.pack(wire.Message(wire.Kind.TARGETS, 1)))
+        theirs.send(message or wire.pack(wire.Message(wire.Kind.DECISION, 1)))
         answer = host.answer(until=monotonic() + 10)
         assert (answer.targets, answer.fault) == (None, Fault.INVALID)
         assert host.pid is None
