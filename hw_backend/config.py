@@ -254,10 +254,11 @@ def _rules(chain: ServiceChain) -> Iterator[str]:
     below = np.concatenate([[0.0], np.cumsum(weight) / weight.sum()])
     shares = np.cumsum([one.share for one in chain.chains])
     edges = [int(np.abs(below - share).argmin()) for share in shares]
-    for number in range(1, len(chain.chains)):  # what no rule names takes the first chain
+    # Packets that no rule names take the first chain.
+    for number in range(1, len(chain.chains)):
         low, high = base + edges[number - 1] * block, base + edges[number] * block - 1
         if low > high:
-            continue  # less than half a block: no flow is this path's
+            continue  # its share is less than half a block, so that no flow takes this path
         for network in ipaddress.summarize_address_range(
             ipaddress.IPv4Address(low), ipaddress.IPv4Address(high)
         ):

@@ -135,6 +135,20 @@ def add_span(
             parked_s[i] += span_s
 
 
+def core_energy(
+    busy_s: float,
+    held_s: float,
+    parked_s: float,
+    busy_w: float,
+    idle_poll_w: float,
+    parked_w: float,
+) -> float:
+    """Energy of one core of each of an NF type's instances, joules, over the time it was held."""
+    awake_s = held_s - parked_s
+    working_s = min(busy_s, awake_s)
+    return working_s * busy_w + (awake_s - working_s) * idle_poll_w + parked_s * parked_w
+
+
 def fill(
     was: Records,
     now: Records,
@@ -165,7 +179,7 @@ def fill(
     seconds = (after.time_ns - before.time_ns) * 1e-9
     per_s = 1.0 / (seconds * scale)
 
-    # What a device lost before the manager saw it was offered, and lost, as well.
+    # Packets that a device lost before the manager saw them were offered, and lost, as well.
     missed, dropped, shed = 0.0, 0.0, 0.0
     for port in range(after.ports):
         missed += float(after.port[port].missed - before.port[port].missed)
@@ -203,7 +217,7 @@ def fill(
             lost = (new.ring_dropped - old.ring_dropped) + (new.lost - old.lost)
             reading.arrived_pps[t, slot] = float(new.arrived - old.arrived) * per_s
             reading.served_pps[t, slot] = served
-            # What an instance that died had in its hands never got beyond it.
+            # Packets that an instance was processing when it died count as lost at its ring.
             reading.ring_dropped_pps[t, slot] = float(lost) * per_s
             reading.queue[t, slot] = new.queue
             reading.queue_peak[t, slot] = queue_peak[i]
@@ -211,8 +225,8 @@ def fill(
             if new.state == BLOCKED and after.time_ns > new.state_since_ns:
                 parked_ns = float(after.time_ns - new.state_since_ns)
             reading.parked_s[t, slot] = parked_ns * 1e-9
-            # A paced instance declares nominal / scale; one that has not served yet has measured
-            # nothing.
+            # A paced instance declares its nominal time / scale. One that has not served a packet
+            # yet has measured nothing: it keeps the calibrated time.
             cost = new.processing_ns * scale if new.declared != 0 else new.processing_ns
             if cost > 0:
                 reading.processing_ns[t, slot] = cost
@@ -229,8 +243,7 @@ def fill(
         )
         if served_pps > 0:
             latency_s += through[t] * (waiting + work_s) / served_pps
-        busy = min(work_s * seconds, held - parked)
-        joules = busy * watts[0] + (held - parked - busy) * watts[1] + parked * watts[2]
+        joules = core_energy(work_s * seconds, held, parked, watts[0], watts[1], watts[2])
         energy_j += joules * cores[t]
     reading.latency_s[()] = latency_s
     reading.energy_j[()] = energy_j

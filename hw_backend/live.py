@@ -234,7 +234,7 @@ class LiveBackend:
             self._end_generator()
             client = self._ready()
             before = client.snapshot()
-            # Compiled now, and not in an interval.
+            # The first reading compiles its code, which must not take an interval's time.
             self._reading(before, client.snapshot(), Watch(before))
             generator = None if trace is None else self._start_generator(trace)
             client.heartbeat()
@@ -286,7 +286,10 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            client.decide(wanted[0])
+            try:
+                client.decide(wanted[0])
+            except Refused as error:  # a mapping that an NF with state per flow cannot have
+                raise InputError(str(error), where="step") from error
 
     def wait(self) -> Reading:
         """The second half of `step`; raises what that does."""
@@ -407,7 +410,7 @@ class LiveBackend:
             took_ns = time.monotonic_ns() - begun_ns
             self._rehearsal_ns += _SMOOTHING * (took_ns - self._rehearsal_ns)
         while time.monotonic_ns() < end_ns:
-            pass  # after a sleep all would have to be fetched again
+            pass  # during a sleep others would fill the caches with their own
 
     def _reading(self, before: Snapshot, after: Snapshot, watch: Watch) -> Reading:
         watch.add(after)
@@ -428,7 +431,7 @@ class LiveBackend:
             manager, self._before = self._manager, None
             try:
                 if manager is not None and manager.running:
-                    manager.check(_POST_MORTEM_S)  # knows the manager's last words
+                    manager.check(_POST_MORTEM_S)  # raises with the manager's last words
                 raise
             finally:
                 self.close()
@@ -470,13 +473,14 @@ class LiveBackend:
                     t, int(self.chain.initial_instances[t]), snapshot.of_type(t)["state"]
                 )
             ]
-            # Not `in_flight`: a port may keep what its peer, the last generator, did not wait for.
+            # `in_flight` may never become 0: a port keeps packets that its peer, the last
+            # generator, did not wait for.
             if not orders and not snapshot.instances["queue"].any():
                 return
             if time.monotonic() > deadline:
                 raise BackendError(f"the chain did not settle within {_SETTLE_S:g} s")
             for verb, t, slot in orders:
-                with suppress(Refused):  # its process is on its way in or out
+                with suppress(Refused):  # its process starts or ends right now
                     if verb:
                         getattr(client, verb)(t, slot)
             time.sleep(_POLL_S)
@@ -589,7 +593,7 @@ class LiveBackend:
     def _end_generator(self) -> None:
         if self._generator is not None:
             with suppress(BackendError, InputError):
-                self._generator.stop()  # takes in what is still under way
+                self._generator.stop()  # counts packets that are still on their way
             self._off_rate = self._seconds_off_rate()
             self._generator.close()
             self._generator = None

@@ -137,7 +137,7 @@ class ManagerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._generators: list[Pktgen] = []
 
-    # --- life -------------------------------------------------------------------------------
+    # --- start and end ----------------------------------------------------------------------
 
     def start(self) -> Self:
         """Start the manager; returns once all initial instances poll.
@@ -190,7 +190,8 @@ class ManagerProcess:
             if not clean:
                 end_orphans(self.prefix)
                 remove_dpdk_files(self.prefix)
-            if read_prefix(self.folder) == self.prefix:  # else it is another manager's by now
+            # The folder may be another manager's by now.
+            if read_prefix(self.folder) == self.prefix:
                 leave_in_order(self.folder)
         if self._own_folder and self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -272,14 +273,14 @@ class ManagerProcess:
         if self._huge_dir is not None:
             command += ["--huge-dir", str(self._huge_dir.resolve())]
         if not self._keep:
-            command.append("--tethered")  # its standard input ends with this process
+            command.append("--tethered")  # it ends with its standard input, hence with this process
         with (self.folder / LOG_FILE).open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL if self._keep else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for this process, which then stops it
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops it
             )
 
     def _await_start(self) -> None:
@@ -296,7 +297,7 @@ class ManagerProcess:
             try:
                 self.client = Client(self.folder)
                 break
-            except BackendError:  # bound, and about to listen
+            except BackendError:  # it has died, or needs a moment
                 self.check()
                 if time.monotonic() > deadline:
                     raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import shutil
 import types
 from typing import Any
@@ -59,7 +60,7 @@ def fast_mapping() -> types.ModuleType:
 
 @pytest.fixture(scope="module")
 def fast_scaling() -> types.ModuleType:
-    return compiled(scaling, "victim", "stop_spares", "_longest_parked", "plan")
+    return compiled(scaling, *(name for name, _ in inspect.getmembers(scaling, inspect.isfunction)))
 
 
 def random_states(rng: np.random.Generator, shape: int | tuple[int, ...]) -> npt.NDArray[np.int8]:

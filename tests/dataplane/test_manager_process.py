@@ -276,7 +276,7 @@ def test_commands_do_what_they_say(start: Start) -> None:
         (lambda c: c.entry("ajar"), "nan"),
         (lambda c: c.rule("nonsense"), "rules"),
         (lambda c: c.launch(0, 1, "x" * 300), "at most 255"),
-        (lambda c: c.targets([-2, 1, 1]), r"targets\[0\]"),
+        (lambda c: c.decide([-2, 1, 1]), r"targets\[0\]"),
     ],
     ids=["type", "block", "rerun", "pace", "entry", "rule", "text", "targets"],
 )

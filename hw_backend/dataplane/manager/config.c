@@ -477,7 +477,7 @@ static int check_whole(struct fx_config *config, struct fx_error *error)
                        config->core_budget, cores);
     for (uint32_t p = 0; p < config->ports; p++) {
         struct fx_port_config *port = &config->port[p];
-        if (port->peer < 0) /* 0 and 1 are neighbours, 2 and 3 ...; a last odd one reflects */
+        if (port->peer < 0) /* 0 and 1 are peers, 2 and 3 ...; a last odd one is its own */
             port->peer = (p ^ 1) < config->ports ? (int)(p ^ 1) : (int)p;
         if (port->peer >= (int)config->ports)
             return fx_fail(error, "port %u: there is no peer %d", p, port->peer);

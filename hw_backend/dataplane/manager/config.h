@@ -48,7 +48,7 @@ struct fx_chain_config {
 
 struct fx_port_config {
     char devargs[FX_ARGS_LENGTH];
-    int peer; /* -1: packets leave by the port they came from, or its neighbour */
+    int peer; /* where packets that come from here leave; -1: not said */
 };
 
 struct fx_prefix {

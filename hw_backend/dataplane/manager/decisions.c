@@ -169,19 +169,19 @@ void fx_decide(const struct fx_decision *decision, int32_t *clipped)
 /* --- what a decision may say -------------------------------------------------------------------
  */
 
-static int check_counts(const char *name, const int32_t *counts, struct fx_error *error)
+static int check_range(const char *name, const int32_t *values, int highest, struct fx_error *error)
 {
     for (uint32_t t = 0; t < FX_MAX_TYPES; t++)
-        if (counts[t] < -1 || counts[t] > FX_HIGHEST_COUNT)
-            return fx_fail(error, "%s[%u]: %d is not -1 to %d", name, t, counts[t],
-                           FX_HIGHEST_COUNT);
+        if (values[t] < -1 || values[t] > highest)
+            return fx_fail(error, "%s[%u]: %d is not -1 to %d", name, t, values[t], highest);
     return 0;
 }
 
 int fx_check_decision(const struct fx_decision *decision, struct fx_error *error)
 {
-    if (check_counts("targets", decision->targets, error) != 0 ||
-        check_counts("spares", decision->spares, error) != 0)
+    if (check_range("targets", decision->targets, FX_HIGHEST_COUNT, error) != 0 ||
+        check_range("mapping", decision->mapping, FX_EVEN, error) != 0 ||
+        check_range("spares", decision->spares, FX_HIGHEST_COUNT, error) != 0)
         return -1;
     for (uint32_t t = 0; t < mgr->config.types; t++)
         if (decision->mapping[t] != -1 &&

@@ -38,9 +38,9 @@ static struct fx_page shown; /* what telemetry tells, read of the page; under th
 /* --- the draft -------------------------------------------------------------------------------- */
 
 /*
- * Processing time per packet, smoothed over the status periods. Commands ask for snapshots at any
- * time between two of them; those do not count, since the weight of a measurement would otherwise
- * depend on how often somebody looks.
+ * Processing time per packet, smoothed over the status periods. Clients may ask for snapshots in
+ * between. A snapshot that comes soon after another is not taken in here: how much the newest
+ * measurement weighs would depend on how often somebody looks.
  */
 static double processing_ns(uint32_t index, uint64_t time_ns, bool *declared)
 {

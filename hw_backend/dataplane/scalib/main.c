@@ -38,7 +38,7 @@ static void *watch_manager(void *unused)
     while (poll(&manager, 1, -1) < 0)
         ;
     fprintf(stderr, "the manager is gone, so is this NF\n");
-    _exit(3); /* no clean-up beside a thread that works; the next manager removes our files */
+    _exit(3); /* at once, since another thread is at work; the next manager removes our files */
     return unused;
 }
 
@@ -72,7 +72,7 @@ static struct fx_shared *attach(int process)
                 shared->abi_version, FX_ABI_CLAIMED);
         return NULL;
     }
-    /* Ours was killed while we started, and this one knows nothing of us. */
+    /* The manager that started this NF was killed meanwhile, and this one knows nothing of it. */
     if (shared->manager_pid != getppid()) {
         fprintf(stderr, "flexnfv-nf: process %d did not start this NF\n", shared->manager_pid);
         _exit(3);
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "flexnfv-nf is started by flexnfv-manager; try flexnfv-nf --list\n");
         return 2;
     }
-    /* What the manager has open is none of our business, and its locks must die with it. */
+    /* Other descriptors of the manager are closed: file locks that it holds must end with it. */
     close_range(FX_FD_EVENT + 1, ~0u, 0);
     int index = atoi(argv[2]);
     eal_init(argv[1], index, argv[3], argc == 5 ? argv[4] : NULL);
@@ -114,7 +114,8 @@ int main(int argc, char **argv)
         int32_t instance = await_instance(process);
         result = instance == FX_PROCESS_LEAVE ? 0 : fx_serve(shared, process, instance);
     }
-    /* The manager removes DPDK's files of any NF that ended: no slow clean-up, no lock taken. */
+    /* The process ends without DPDK's clean-up, which is slow and takes locks: the manager removes
+     * the files of any NF that has ended. */
     fflush(NULL);
     _exit(result);
 }

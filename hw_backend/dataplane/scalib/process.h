@@ -1,4 +1,4 @@
-/* The NF process: how it attaches to the manager, and the life of the instance it serves. */
+/* The NF process: how it attaches to the manager and serves an instance. */
 #ifndef FLEXNFV_PROCESS_H
 #define FLEXNFV_PROCESS_H
 

@@ -83,12 +83,12 @@ void fx_tell_manager(void)
 {
     uint64_t one = 1;
     ssize_t written = write(FX_FD_EVENT, &one, sizeof(one));
-    (void)written; /* the counter is full only if the manager does not read it: it looks anyway */
+    (void)written; /* a counter that is full has not been read yet: the manager will look anyway */
 }
 
 static void enter(enum fx_phase phase)
 {
-    /* `obeyed` first: who sees the phase sees which messages led to it. */
+    /* `obeyed` is stored first, so that whoever sees the phase knows which messages led to it. */
     atomic_store_explicit(&me.nf.process->obeyed, me.messages_seen, memory_order_release);
     atomic_store_explicit(&me.nf.process->phase, phase, memory_order_release);
     fx_tell_manager();
@@ -153,7 +153,7 @@ int scalib_launch_nfs(struct flexnfv_nf_info *info, uint16_t num_nfs)
 
 /* --- one burst ------------------------------------------------------------------------------ */
 
-/* Our own counters have one writer: no locked instruction needed. */
+/* This process alone writes these counters, so that no locked instruction is needed. */
 static void add(_Atomic uint64_t *counter, uint64_t amount)
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
@@ -177,7 +177,8 @@ static uint16_t receive(struct fx_instance *in, uint16_t limit)
 
 static void transmit(struct fx_instance *out, uint16_t count)
 {
-    /* Only the manager may free packets, so wait for room; it empties this ring come what may. */
+    /* The NF waits for room, since only the manager may free packets. The manager empties this ring
+     * whatever happens. */
     while (rte_ring_free_count(out->transmit) < count)
         sched_yield();
     uint32_t tail = fx_ring_enqueued(out->transmit) + count;
@@ -189,7 +190,7 @@ static void transmit(struct fx_instance *out, uint16_t count)
     fx_wake(&me.shared->worker[out->worker].sleeping);
 }
 
-/* All at once: one after the other they would cost a transfer between cores each. */
+/* Prefetches all packets at once: one after the other, each would cost a transfer between cores. */
 static void fetch(struct rte_mbuf *const *packets, uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++)
@@ -251,7 +252,7 @@ static void sleep_until_tick(void)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &me.tick, NULL);
 }
 
-/* --- the life of an instance ---------------------------------------------------------------- */
+/* --- from launch to stop -------------------------------------------------------------------- */
 
 /* One pass of an instance limited to a rate: spend the tokens, sleep until the next tick. */
 static uint16_t pass_paced(double rate)
@@ -297,7 +298,8 @@ static void run(void)
                 idle = 0;
                 continue;
             }
-            /* Blocked comes after unmapped: an empty ring stays empty. */
+            /* The manager blocks an instance after it has unmapped it, so an empty ring stays
+             * empty. */
             if (me.blocked && rte_ring_empty(me.nf.shared->receive))
                 park();
         }
@@ -316,7 +318,7 @@ static void pin(const struct fx_process_slot *process)
     CPU_ZERO(&set);
     for (uint32_t i = 0; i < process->cpus; i++)
         CPU_SET(process->cpu[i], &set);
-    rte_thread_set_affinity(&set); /* DPDK's power library asks DPDK where we are */
+    rte_thread_set_affinity(&set); /* DPDK's own call: its power library asks DPDK for our CPU */
 }
 
 int fx_serve(struct fx_shared *shared, struct fx_process_slot *process, int32_t index)

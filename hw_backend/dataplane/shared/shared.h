@@ -30,9 +30,9 @@
 #define FX_FD_EVENT   4 /* eventfd: something about this NF has changed */
 
 /*
- * mbuf->hash.rss is the flow's hash, mbuf->hash.fdir.hi the packet's chain. Written once, at RX:
- * where in its chain a packet is follows from the instance that hands it on, and a cache line that
- * nobody writes need not travel between cores at every hop.
+ * mbuf->hash.rss is the flow's hash, mbuf->hash.fdir.hi the packet's chain. RX writes both, once.
+ * How far a packet has come in its chain is not written: it follows from the type of the instance
+ * that hands the packet on, and a cache line that nobody writes need not travel between cores.
  */
 #define FX_META_DROP        (1u << 31) /* the NF's verdict */
 #define FX_META_CHAIN(meta) ((meta)&0xff)
