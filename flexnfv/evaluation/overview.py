@@ -64,8 +64,9 @@ def _fronts(axes: Any, result: Result) -> None:
             fmt="D",
             label=one.name,
         )
-    axes.set_yscale("log")
+    # The limits come first: `set_yscale` would choose its own, and warn where they coincide.
     axes.set_ylim(*_log_range(axes.dataLim.minposy, axes.dataLim.y1))
+    axes.set_yscale("log")
     axes.set_xlabel("core usage")
     axes.set_ylabel("dropped packets, %")
     axes.set_title(f"{result.grid.chain.name}: {len(result.grid.traces)} traces")
