@@ -76,7 +76,7 @@ def _fronts(axes: Any, result: Result) -> None:
 
 def _log_range(low: float, high: float) -> tuple[float, float]:
     """Limits of a logarithmic axis, which has height even where all drop rates are the same."""
-    if not np.isfinite([low, high]).all():  # no packet was offered, so that none could be lost
+    if not np.isfinite([low, high]).all():  # No packet was offered, so none could be lost.
         low = high = 100 * DROP_FLOOR
     return low / 2, 2 * high
 
