@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from flexnfv.evaluation.contestants import Contestant
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
-
-if TYPE_CHECKING:
-    from flexnfv.evaluation.contestants import Contestant
-    from flexnfv.evaluation.result import Result
+from flexnfv.evaluation.result import Result
+from flexnfv.files import new_file
 
 
-def draw(result: Result, path: Path) -> None:
-    """Write the picture as PNG."""
+def write(result: Result, path: Path) -> None:
+    """Write the picture (PNG) to a new file, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,7 +28,8 @@ def draw(result: Result, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _fronts(left, result)
     _cores(right, result)
-    figure.savefig(path, dpi=150, format="png")
+    with new_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def shown(result: Result) -> list[Contestant]:
