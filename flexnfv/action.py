@@ -33,7 +33,7 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # negative ones wrap to huge
+    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # Negative ones become huge.
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
     targets = need + OFFSETS[action]
     return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))

@@ -158,7 +158,7 @@ def annotated(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotation of every parameter of a function or a class, `Any` where there is none."""
     try:
         parameters = inspect.signature(target, eval_str=True).parameters
-    except NameError:  # a name that is imported for type checkers only: nothing can be told
+    except NameError:  # An annotation is imported for type checkers only.
         parameters = inspect.signature(target).parameters
     return {
         name: Any
@@ -218,7 +218,7 @@ def plain(text: str) -> Any:
     except (ValueError, SyntaxError, ZeroDivisionError):
         pass
     try:
-        return float(text)  # nan and inf, which are no literals
+        return float(text)  # `nan` and `inf` are no literals.
     except ValueError:
         return text
 
@@ -256,7 +256,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any] | None:
     try:
         return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:
-        pass  # a pydantic model brings its own configuration
+        pass  # A pydantic model brings its own configuration.
     except PydanticSchemaGenerationError:
         return None
     return TypeAdapter(kind)
@@ -271,7 +271,7 @@ def _split(text: str, mark: str) -> tuple[bool, str, str]:
     parts = [text[:end] for end in ends]
     head = next(filter(_is_file, reversed(parts)), parts[0])
     if mark == ":" and not _is_file(head) and not _NAME.fullmatch(head):
-        # A bundle that is missing is told of by its whole path.
+        # The message about a missing bundle must name its whole path.
         head = next((part for part in parts if part.endswith(BUNDLE_SUFFIX)), head)
     return False, head, text[len(head) + 1 :]
 
@@ -279,5 +279,5 @@ def _split(text: str, mark: str) -> tuple[bool, str, str]:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name, or a null byte
+    except (OSError, ValueError):  # The text is too long for a name, or holds a null byte.
         return False

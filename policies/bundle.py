@@ -318,12 +318,12 @@ def _open(content: bytes, where: str) -> tuple[Metadata, InferenceSession]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised; its log line would be a second one
+    options.log_severity_level = 4  # Failures are raised, so onnxruntime need not log them too.
     probe = np.zeros((_PROBE_ROWS, len(metadata.observation)), dtype=np.float32)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         (logits,) = session.run([OUTPUT], {INPUT: probe})
-    except Exception as error:  # onnxruntime's exceptions have no common base but this one
+    except Exception as error:  # onnxruntime's exceptions share no narrower base.
         raise InputError(f"onnxruntime cannot run it: {_first_line(error)}", where=where) from None
     if logits.shape != (_PROBE_ROWS, len(metadata.offsets)):
         raise InputError(

@@ -27,6 +27,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from flexnfv import terminal
 from flexnfv.backends import carried_pps, description_of, make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
@@ -344,7 +345,7 @@ def train_all(args: Args, run: Run) -> list[Path]:
 
 def compare(args: Args, run: Run, bundles: list[Path]) -> None:
     """Benchmark the kept policies, deterministic, on the test split; print and write the report."""
-    from flexnfv.evaluation import benchmark
+    from flexnfv.evaluation import benchmark, report, tables
 
     chain = load_chain(args.chain)
     result = benchmark(
@@ -362,10 +363,8 @@ def compare(args: Args, run: Run, bundles: list[Path]) -> None:
         out=run.benchmark,
         ray=None if args.quick else "local",
     )
-    from rich.console import Console
-
-    Console().print(result.table())
-    result.write_report(run.benchmark / "report.html")
+    terminal.console().print(tables.tables(result))
+    report.write(result, run.benchmark / "report.html")
 
 
 def main(args: Args) -> None:

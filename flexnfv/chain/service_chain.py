@@ -19,7 +19,7 @@ class ServiceChain(ChainNumbers):
     _folder: Path | None = PrivateAttr(default=None)
 
     def __eq__(self, other: object) -> bool:
-        # Not pydantic's: it would compare the cached arrays of the numeric view.
+        # Pydantic's own comparison would compare the cached arrays of the numeric view as well.
         if not isinstance(other, ServiceChain):
             return NotImplemented
         return self.model_dump() == other.model_dump() and getattr(
@@ -88,7 +88,7 @@ class ServiceChain(ChainNumbers):
             return argument
         path = self._folder / value
         if not path.is_file():
-            return argument  # from where the manager is started
+            return argument  # The NF looks for it where the manager is started.
         if len(str(path).split()) > 1:
             raise InputError(
                 f"the path of {path.name} has a blank, which arguments of NFs cannot hold",

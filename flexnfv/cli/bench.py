@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from flexnfv import terminal
 from flexnfv.errors import InputError
 
 
@@ -54,7 +56,7 @@ def bench(
             address.
         json: print the result as JSON, and nothing else, on standard output.
     """
-    from flexnfv.evaluation import benchmark
+    from flexnfv.evaluation import benchmark, overview, report, tables
     from flexnfv.options import backend_options
 
     address, cut = _ray(ray), _segment(segment)
@@ -83,8 +85,8 @@ def bench(
         )
         for name, write in (
             ("result.json", result.write_json),
-            ("report.html", result.write_report),
-            ("overview.png", result.write_overview),
+            ("report.html", partial(report.write, result)),
+            ("overview.png", partial(overview.write, result)),
         ):
             if not (out / name).exists():
                 write(out / name)
@@ -96,10 +98,8 @@ def bench(
     if json:
         print(result.to_json())
         return None
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(result.table())
+    console = terminal.console()
+    console.print(tables.tables(result))
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
     return None
 

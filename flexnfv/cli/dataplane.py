@@ -119,7 +119,7 @@ def up(
     )
     manager.start()
     stopped = threading.Event()
-    if not background:  # from the moment that it says it runs, a signal ends it in order
+    if not background:  # The handlers stand before the line that says that it runs.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
     print(f"{label} runs in {manager.folder} (process {manager.pid}): {manager.placement}")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from flexnfv.evaluation.contestants import Contestant
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
-
-if TYPE_CHECKING:
-    from flexnfv.evaluation.contestants import Contestant
-    from flexnfv.evaluation.result import Result
+from flexnfv.evaluation.result import Result
+from flexnfv.files import new_file
 
 
-def draw(result: Result, path: Path) -> None:
-    """Write the picture as PNG."""
+def write(result: Result, path: Path) -> None:
+    """Write the picture (PNG) to a new file, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,7 +28,8 @@ def draw(result: Result, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _fronts(left, result)
     _cores(right, result)
-    figure.savefig(path, dpi=150, format="png")
+    with new_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def shown(result: Result) -> list[Contestant]:
@@ -64,8 +68,9 @@ def _fronts(axes: Any, result: Result) -> None:
             fmt="D",
             label=one.name,
         )
-    axes.set_yscale("log")
+    # The limits come first: `set_yscale` would choose its own, and warn where they coincide.
     axes.set_ylim(*_log_range(axes.dataLim.minposy, axes.dataLim.y1))
+    axes.set_yscale("log")
     axes.set_xlabel("core usage")
     axes.set_ylabel("dropped packets, %")
     axes.set_title(f"{result.grid.chain.name}: {len(result.grid.traces)} traces")
@@ -75,7 +80,7 @@ def _fronts(axes: Any, result: Result) -> None:
 
 def _log_range(low: float, high: float) -> tuple[float, float]:
     """Limits of a logarithmic axis, which has height even where all drop rates are the same."""
-    if not np.isfinite([low, high]).all():  # no packet was offered, so that none could be lost
+    if not np.isfinite([low, high]).all():  # No packet was offered, so none could be lost.
         low = high = 100 * DROP_FLOOR
     return low / 2, 2 * high
 

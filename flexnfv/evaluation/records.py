@@ -176,7 +176,7 @@ def read_episode(path: Path) -> Episode:
     from pyarrow import parquet
 
     try:
-        # Not `read_table`: that one would take folder names for partition columns.
+        # `read_table` would take names of folders for partition columns.
         table = parquet.ParquetFile(path).read()
         notes = table.schema.metadata or {}
         names = tuple(json.loads(notes[b"nf_types"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,14 +13,14 @@ from flexnfv.evaluation import tables
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.metrics import FIGURES
 from flexnfv.evaluation.records import Episode
+from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import LEVEL, MARGIN, RESAMPLES
+from flexnfv.files import new_file
 from flexnfv.templating import page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from markupsafe import Markup
-
-    from flexnfv.evaluation.result import Result
 
 POINTS: Final = 400
 """Points of a time line after thinning."""
@@ -35,6 +36,16 @@ _COLOURS: Final = (
     "#000000",
 )
 """Okabe and Ito's palette, which colour-blind readers can tell apart; black last."""
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the report of a result to a new file, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
+    with new_file(path) as temporary:
+        temporary.write_text(html(result), encoding="utf-8")
 
 
 def html(result: Result) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,6 @@ from flexnfv.evaluation.statistics import (
     non_inferior,
 )
 from flexnfv.files import new_file
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 FEW_SEEDS: Final = 5
 CLAIM_SEEDS: Final = 10
@@ -279,12 +276,6 @@ class Result:
 
     # --- what it looks like ----------------------------------------------------------------
 
-    def table(self) -> RenderableType:
-        """The comparison as rich tables."""
-        from flexnfv.evaluation.tables import tables
-
-        return tables(self)
-
     def to_dict(self) -> dict[str, Any]:
         """Everything above in plain values; figures in SI units, None for what is undefined."""
         found = {
@@ -344,20 +335,6 @@ class Result:
         """Write `to_json` to a new file."""
         with new_file(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-
-    def write_report(self, path: Path) -> None:
-        """Write the report: one HTML file that needs no network."""
-        from flexnfv.evaluation.report import html
-
-        with new_file(path) as temporary:
-            temporary.write_text(html(self), encoding="utf-8")
-
-    def write_overview(self, path: Path) -> None:
-        """Write a picture (PNG) of the fronts and of one trace."""
-        from flexnfv.evaluation.overview import draw
-
-        with new_file(path) as temporary:
-            draw(self, temporary)
 
 
 def _plain(value: Any) -> Any:

@@ -6,13 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import Interval
 from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from flexnfv.evaluation.result import Result
 
 Rows = list[list[str]]
 

@@ -172,7 +172,7 @@ def calibration(
 
 def toml(measured: Calibration) -> str:
     """A calibration as TOML, as `flexnfv.chain.load_calibration` reads it."""
-    data = measured.model_dump(exclude_none=True)  # TOML has no null
+    data = measured.model_dump(exclude_none=True)  # TOML knows no null.
     functions, power = data.pop("nf"), data.pop("power")
     tables = {"power": power} | {f"nf.{name}": values for name, values in functions.items()}
     lines = [f"{key} = {_toml_value(value)}" for key, value in data.items()]
@@ -213,7 +213,8 @@ def calibrate(
     report = out.with_name(f"{out.stem}-report")
     refuse_existing(out)
     refuse_existing(report)
-    # A model varies its service once a sub-step: one a reading, as a machine's readings do.
+    # The model varies its service once a sub-step. With one sub-step a reading, its readings vary
+    # as a machine's do.
     inner = options | ({"substeps": 1} if "substeps" in options_of(backend) else {})
     found: dict[str, Measured] = {}
     description = Description(backend)
@@ -417,7 +418,7 @@ def _on_backend(
         times, inside = [], []
         for _ in range(samples):
             times.append(done(look(slow, GENTLE * rate)).processing_ns)
-            # Over the whole episode that the look was.
+            # The mean covers the whole episode of this look.
             inside += [float(ns) for ns in getattr(slow.backend, "inside_ns", ())]
         points, looks = done(overload(slow, rate))
         rings = [[one.queue for one in looks]]
@@ -472,7 +473,7 @@ def alone_chain(chain: ServiceChain, nf: NFType) -> ServiceChain:
 def _columns(latencies: Sequence[Latencies]) -> dict[str, FloatArray]:
     return {
         "launch": np.array([one.launch_s for one in latencies]),
-        # A start read off shares of packets may come out a hair before the command.
+        # The start is computed from shares of packets and may seem to precede the command.
         "rerun": np.maximum([one.rerun_s for one in latencies], 0.0),
     }
 
@@ -521,5 +522,5 @@ def _round(value: float) -> float:
 
 
 def _toml_value(value: object) -> str:
-    # JSON's strings and numbers are TOML's as well.
+    # Strings and numbers are written alike in JSON and TOML.
     return json.dumps(value, ensure_ascii=False)

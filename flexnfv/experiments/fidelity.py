@@ -82,10 +82,10 @@ def seconds_of(episode: Episode) -> tuple[FloatArray, IntArray]:
     """
     end, length = episode.chain["time_s"], episode.chain["interval_s"]
     start = float(end[0] - length[0])
-    # A reading may end a little before its second does.
+    # A live reading may end a little before the second that it belongs to.
     number = np.floor(end - start + min(float(np.median(length)), 1.0) / 2).astype(np.int64)
     last = np.flatnonzero(np.diff(np.append(0, number)))
-    if not last.size:  # shorter than a second: one part
+    if not last.size:  # A run shorter than a second is one part.
         last, number = np.array([len(end) - 1]), np.ones_like(number)
     return np.append(start, end[last]), np.append(0, number[last])
 
@@ -116,7 +116,7 @@ def per_second(
     for name in ("offered_pps", "delivered_pps", "dropped_pps"):
         packets = np.append(0.0, np.cumsum(episode.chain[name] * length))
         found[name] = np.diff(np.interp(edges, known, packets)) / span
-    # The reading that ends nearest to the edge.
+    # A part ends with the reading whose end lies nearest to the edge.
     last = np.minimum(np.searchsorted(end, edges[1:] - float(length.min()) / 2), len(end) - 1)
     found |= {
         "queue": episode.types["queue"][last].sum(axis=1),
@@ -165,7 +165,7 @@ def replay_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
         THROUGHPUT_WITHIN * theirs["delivered_pps"]
     )
     compared = int(seconds[1][-1])
-    # A second that one of the two lacks was not near.
+    # A second that only one run has cannot count as near.
     whole = max(compared, int(seconds_of(model)[1][-1]))
     share = float(theirs["seconds"][near].sum()) / whole
     return (

@@ -143,7 +143,7 @@ def ranking(
         refuse_existing(out)
     traffic = resolve(traces, chain, peak=peak)
     with Runner(backend, runs=1, **(options or {})) as runner:
-        # What it refuses (too fast a trace, say) is refused before anything is written.
+        # The backend must refuse, say, too fast a trace before anything is written.
         runner.try_out(chain, max(traffic, key=lambda trace: trace.peak_pps))
         timed = not runner.reproducible
     episodes = sum(len(one.members) for one in named) * repetitions
@@ -298,7 +298,7 @@ def draw(figure: Figure, both: Mapping[str, Mapping[str, Mapping[str, Interval]]
             found = list(figures[name].values())
             middle = np.array([one.estimate for one in found]) * factor
             ends = np.array([[one.low for one in found], [one.high for one in found]]) * factor
-            # The estimate trims runs, so it may lie beside its interval by a hair.
+            # The interquartile mean trims runs, so it may lie just outside its interval.
             reach = np.maximum(np.abs(ends - middle), 0)
             places = np.arange(len(found)) + 0.15 * shift
             axes.errorbar(middle, places, xerr=reach, fmt="o", capsize=3, label=where)

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from flexnfv.cli import main
 from flexnfv.errors import InputError
-from flexnfv.evaluation import Result
+from flexnfv.evaluation import Result, overview, report
 from flexnfv.evaluation.contestants import contestant, contestants, sweeps, with_baseline
+from flexnfv.evaluation.tables import tables
 from flexnfv.evaluation.traffic import resolve
 from flexnfv.traces import Trace, files
 from tests.policies.networks import write_random_bundle
@@ -80,7 +81,7 @@ def test_figures_are_those_of_the_records(bench: Bench) -> None:
 def test_the_table_compares_with_the_baseline_and_warns_of_few_seeds(bench: Bench) -> None:
     console = Console(width=200, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        console.print(bench().table())
+        console.print(tables(bench()))
     text = capture.get()
     assert "cores vs static" in text
     assert "baseline" in text
@@ -114,7 +115,7 @@ def test_the_report_is_one_file_that_fetches_nothing(
 ) -> None:
     odd = waves[0].renamed("</script><img src='https://example.org/x'>")
     result = bench(["ample", "static"], traces=(odd, waves[1]), sweep=True)
-    result.write_report(tmp_path / "report.html")
+    report.write(result, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Loads()
     page.feed(text)
@@ -124,11 +125,11 @@ def test_the_report_is_one_file_that_fetches_nothing(
     for section in ("Comparison", "Core usage against drops", "By trace", "What was run"):
         assert f"<h2>{section}</h2>" in text
     with pytest.raises(InputError, match="already exists"):
-        result.write_report(tmp_path / "report.html")
+        report.write(result, tmp_path / "report.html")
 
 
 def test_the_overview_is_a_png(bench: Bench, tmp_path: Path) -> None:
-    bench(sweep=True).write_overview(tmp_path / "overview.png")
+    overview.write(bench(sweep=True), tmp_path / "overview.png")
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 

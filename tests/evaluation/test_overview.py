@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexnfv.evaluation import Result
+from flexnfv.evaluation import Result, overview
 from flexnfv.traces import Trace
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -20,5 +20,5 @@ def test_a_constant_rate_is_drawn(
 ) -> None:
     trace = Trace("constant", np.full(64, rate_pps), 1.0)
     result = bench(("static", "watermark"), traces=(trace,), sweep=False, peak="keep")
-    result.write_overview(tmp_path / "overview.png")
+    overview.write(result, tmp_path / "overview.png")
     assert (tmp_path / "overview.png").stat().st_size > 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flexnfv.evaluation import Result
+from flexnfv.evaluation import Result, report
 from flexnfv.traces import Trace
 
 
@@ -18,7 +18,7 @@ def test_names_of_policies_and_traces_inject_nothing(
     evil = "</script><script>alert('x')</script>"
     trace = Trace(f"t{evil}", 4e6 + 3e6 * np.sin(np.arange(64) / 6), 1.0)
     result = bench({f"p{evil}": "ample", "static": "static"}, traces=(trace,), sweep=False)
-    result.write_report(tmp_path / "report.html")
+    report.write(result, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "p&lt;/script&gt;&lt;script&gt;" in page

@@ -15,7 +15,7 @@ from flexnfv.traces import Trace
 _MASK64 = (1 << 64) - 1
 
 
-class Random(BasePolicy):
+class RandomTargets(BasePolicy):
     """Uniform targets within each NF type's limits, anew at every reading.
 
     Args:
