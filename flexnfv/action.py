@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.chain import STATEFUL_FUNCTIONS, ServiceChain
+from flexnfv.chain import ServiceChain
 from flexnfv.decision import KEEP, Decision, choices, shown
 from flexnfv.mapping import RENDEZVOUS, MappingKind
 from flexnfv.reading import Reading
@@ -146,8 +146,8 @@ def _mappings(chain: ServiceChain) -> npt.NDArray[np.bool_]:
     """Which `MappingKind`s each NF type allows, [T, kinds]: rendezvous alone where it keeps state
     per flow."""
     allowed = np.ones((chain.types, len(MappingKind)), np.bool_)
-    for t, nf in enumerate(chain.nf):
+    for t, stateful in enumerate(chain.stateful):
         process = 0 if chain.mode == "run_to_completion" else t
-        if nf.function in STATEFUL_FUNCTIONS and chain.max_instances[process] > 1:
+        if stateful and chain.max_instances[process] > 1:
             allowed[process] = np.arange(len(MappingKind)) == RENDEZVOUS
     return allowed

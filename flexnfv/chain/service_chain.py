@@ -71,6 +71,11 @@ class ServiceChain(ChainNumbers):
         return copy
 
     @property
+    def stateful(self) -> tuple[bool, ...]:
+        """Whether each NF type keeps state per flow, [T]: its flows stay with their instance."""
+        return tuple(_facts(nf.function, self.measured).stateful for nf in self.nf)
+
+    @property
     def nf_args(self) -> tuple[str, ...]:
         """Arguments of every NF type's instances, [T]; files beside the chain file by full path.
 
