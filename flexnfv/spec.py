@@ -33,6 +33,7 @@ from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from urllib.parse import unquote
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -92,13 +93,14 @@ def policy_spec(text: str) -> Spec:
 
 
 def trace_spec(text: str) -> Spec:
-    """The parts of a trace's spec.
+    """The parts of a trace's spec; its values may be percent-encoded, as in a URL.
 
     Raises:
         InputError: a key without a value, or twice.
     """
     _, head, tail = _split(text, "?")
-    return Spec(text, head, parse_pairs(tail, "&", where=text))
+    pairs = parse_pairs(tail, "&", where=text)
+    return Spec(text, head, {key: unquote(value) for key, value in pairs.items()})
 
 
 def is_bundle(text: str) -> bool:

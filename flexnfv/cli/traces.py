@@ -59,7 +59,7 @@ def list_traces() -> None:
 
 
 def show(name: Annotated[str, tyro.conf.Positional], *, out: Path | None = None) -> None:
-    """Show one trace: its figures and its shape over time.
+    """Show one trace: its length, its rates and its shape over time.
 
     Args:
         name: a path or a name, with keys (see `flexnfv traces list`).
@@ -76,7 +76,7 @@ def show(name: Annotated[str, tyro.conf.Positional], *, out: Path | None = None)
     if out is not None:
         _plot(trace, out)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(trace.name)}[/bold]  {escape(figures(trace))}")
+    console.print(f"[bold]{escape(trace.name)}[/bold]  {escape(summary(trace))}")
     for line in _capture_lines(name):
         console.print(escape(line))
     console.print(sparkline(trace) if out is None else f"plot: {escape(str(out))}")
@@ -101,24 +101,22 @@ def import_trace(
         compress: time compression factor.
         packet_bytes: mean packet size in bytes; a series of bits/s needs it.
     """
-    from urllib.parse import urlencode
-
     from flexnfv.traces import files, load_trace
 
     refuse_existing(out)
     given = {"packet_bytes": packet_bytes, "compress": compress, "step": step, "peak": peak}
-    query = urlencode({key: repr(value) for key, value in given.items() if value is not None})
+    query = "&".join(f"{key}={value!r}" for key, value in given.items() if value is not None)
     if "?" in file.name:
         raise InputError(
             "the options of import stand apart from the path", where=str(file), fix="use --step 1"
         )
     trace = load_trace(f"{file}?{query}" if query else file)
     files.write(trace, out)
-    print(f"{out}: {figures(trace)}")
+    print(f"{out}: {summary(trace)}")
 
 
-def figures(trace: Trace) -> str:
-    """One line of a trace's figures."""
+def summary(trace: Trace) -> str:
+    """A trace's length, rates and packet size in one line."""
     size = "" if trace.packet_bytes is None else f", {trace.packet_bytes:.0f}-byte packets"
     return (
         f"{trace.family}, {len(trace)} samples of {trace.step_s:g} s = {trace.duration_s:g} s, "

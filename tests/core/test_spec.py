@@ -70,6 +70,7 @@ def test_a_trace_file_with_marks_in_its_name_takes_keys(tmp_path: Path) -> None:
         assert trace_spec(text).head == str(path)
         assert load_trace(text).rate_pps.tolist() == [2, 4]
     assert load_trace(f"{path}?peak=4e+00").peak_pps == 4.0
+    assert load_trace(f"{path}?peak=4e%2B00").peak_pps == 4.0
 
 
 @pytest.mark.parametrize(
