@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from flexnfv.hw_backend.interval import Buffer, Watch, reading_between
 from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.manager_process import ManagerProcess, Placement, place
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
-from flexnfv.hw_backend.running import runtime_folder
+from flexnfv.hw_backend.running import allow_law, check_takeover, runtime_folder
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
@@ -108,6 +108,29 @@ class LiveBackend:
         """
         highest_pps: float = options.get("max_pps", CARRIED_PPS)
         return highest_pps / parse_scale(options.get("scale", SCALE))
+
+    @classmethod
+    def for_deployment(cls, chain: ServiceChain, **options: Any) -> Self:
+        """The backend for a policy that is deployed to it.
+
+        Somebody decides also while the deployment is not there: a manager that is started outlives
+        this process, and its built-in law decides while nobody else does.
+
+        Args:
+            chain: the chain.
+            options: keyword arguments of the constructor; `law` and `keep` are true if not given.
+
+        Raises:
+            InputError: see the constructor and `check_takeover`.
+        """
+        given: dict[str, Any] = {"law": True, "keep": True} | options
+        if given.get("attach") is None:
+            return cls(chain, **given)
+        folder = Path(given["attach"])
+        check_takeover(folder, chain, options)
+        made = cls(chain, **given)
+        allow_law(folder, bool(given["law"]))
+        return made
 
     def __init__(
         self,
@@ -610,7 +633,7 @@ def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> N
     Raises:
         InputError: one of another kind, or out of range.
     """
-    most = LIMITS["FX_MAX_INSTANCE_SLOTS"]
+    most = LIMITS["FX_MAX_SPARES"]
     for name, value, right, what in (
         ("pacing", pacing, isinstance(pacing, bool), "true or false"),
         ("law", law, isinstance(law, bool), "true or false"),
