@@ -26,7 +26,7 @@ from flexnfv.states import BLOCKED, STOPPED
 
 FloatArray = npt.NDArray[np.float64]
 
-_Figures: Any = namedtuple("_Figures", tuple(Reading.describe()))  # type: ignore[misc]
+_Arrays: Any = namedtuple("_Arrays", tuple(Reading.describe()))  # type: ignore[misc]
 """The arrays of a reading as compiled code takes them."""
 
 
@@ -36,7 +36,7 @@ class Buffer:
     def __init__(self, chain: ServiceChain) -> None:
         self.arrays = dict(Reading.zeros(chain.types, chain.slots, (1,)).items())
         # Compiled code fills the one chain's own, which are views of them.
-        self.figures = _Figures(**{name: array[0, ...] for name, array in self.arrays.items()})
+        self.views = _Arrays(**{name: array[0, ...] for name, array in self.arrays.items()})
         power = chain.measured.power
         self.watts = power.busy_w, power.idle_poll_w, power.parked_w
 
@@ -109,7 +109,7 @@ def reading_between(
         watch.queue_s,
         watch.held_s,
         watch.parked_s,
-        buffer.figures,
+        buffer.views,
     )
     return reading
 
@@ -173,7 +173,7 @@ def fill(
         processing_ns, through, cores: the chain's, [T].
         watts: of a core that is busy, polls idly, is parked.
         queue_peak, queue_s, held_s, parked_s: of a `Watch`.
-        reading: `_Figures`; filled, but for slots that a type does not have.
+        reading: `_Arrays`; filled, but for slots that a type does not have.
     """
     before, after = was[0], now[0]
     seconds = (after.time_ns - before.time_ns) * 1e-9

@@ -123,6 +123,29 @@ class LiveBackend:
         """Highest rate that is carried with these options, in the chain's own packets/s."""
         return max_pps / parse_scale(scale)
 
+    @classmethod
+    def for_deployment(cls, chain: ServiceChain, **options: Any) -> Self:
+        """The backend for a policy that is deployed to it.
+
+        Somebody decides also while the deployment is not there: a manager that is started outlives
+        this process, and its built-in law decides while nobody else does.
+
+        Args:
+            chain: the chain.
+            options: keyword arguments of the constructor; `law` and `keep` are true if not given.
+
+        Raises:
+            InputError: see the constructor and `check_takeover`.
+        """
+        given: dict[str, Any] = {"law": True, "keep": True} | options
+        if given.get("attach") is None:
+            return cls(chain, **given)
+        folder = Path(given["attach"])
+        check_takeover(folder, chain, options)
+        made = cls(chain, **given)
+        allow_law(folder, bool(given["law"]))
+        return made
+
     def __init__(
         self,
         chain: ServiceChain,
@@ -624,7 +647,7 @@ def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> N
     Raises:
         InputError: one of another kind, or out of range.
     """
-    most = LIMITS["FX_MAX_INSTANCE_SLOTS"]
+    most = LIMITS["FX_MAX_SPARES"]
     for name, value, right, what in (
         ("pacing", pacing, isinstance(pacing, bool), "true or false"),
         ("law", law, isinstance(law, bool), "true or false"),

@@ -276,6 +276,20 @@ def test_it_attaches_to_a_running_manager_and_leaves_it_running(make: Make, tmp_
             LiveBackend(other, attach=tmp_path / "m")
 
 
+@pytest.mark.parametrize("law", [True, False])
+def test_for_a_deployment_the_law_of_a_manager_that_is_taken_over_is_set(
+    tmp_path: Path, law: bool
+) -> None:
+    options = ManagerOptions(scale=0.1, pacing=True, law=not law)
+    with ManagerProcess(chain(), folder=tmp_path / "m", options=options) as manager:
+        with pytest.raises(InputError, match=r"was started at scale 0\.1"):
+            LiveBackend.for_deployment(chain(), attach=tmp_path / "m", scale=0.2)
+        taken = LiveBackend.for_deployment(chain(), attach=str(tmp_path / "m"), law=law)
+        assert bool(manager.client.snapshot().header["law_enabled"]) == law
+        taken.close()
+        assert alive(manager.pid)
+
+
 def test_one_decides_for_a_manager_at_a_time(make: Make, tmp_path: Path) -> None:
     one = make(folder=tmp_path / "m", spares=0)
     Single(one).reset(steady())

@@ -86,6 +86,21 @@ static const char *beside_this_program(void)
     return path;
 }
 
+/* Checks what was given, and fills in the CPUs that were not. */
+static int complete(bool words_left, bool nf_cores_given, struct fx_error *error)
+{
+    if (words_left || !fx_options.config_path || !fx_options.dir)
+        return fx_fail(error, "--config and --dir are needed (--help shows all options)");
+    size_t length = strlen(fx_options.prefix);
+    if (length == 0 || length > LONGEST_PREFIX || strchr(fx_options.prefix, '/'))
+        return fx_fail(error, "--prefix: 1 to %d characters without a slash", LONGEST_PREFIX);
+    if (!nf_cores_given)
+        default_cpus();
+    else if (fx_options.worker_cpus == 0)
+        fx_options.worker_cpu[fx_options.worker_cpus++] = fx_options.nf_cpu[0];
+    return 0;
+}
+
 int fx_options_parse(int argc, char **argv, struct fx_error *error)
 {
     static const struct option known[] = {{"config", required_argument, NULL, 'c'},
@@ -141,14 +156,5 @@ int fx_options_parse(int argc, char **argv, struct fx_error *error)
             exit(optopt ? 2 : 0);
         }
     }
-    if (optind < argc || !fx_options.config_path || !fx_options.dir)
-        return fx_fail(error, "--config and --dir are needed (--help shows all options)");
-    size_t length = strlen(fx_options.prefix);
-    if (length == 0 || length > LONGEST_PREFIX || strchr(fx_options.prefix, '/'))
-        return fx_fail(error, "--prefix: 1 to %d characters without a slash", LONGEST_PREFIX);
-    if (!nf_cores_given)
-        default_cpus();
-    else if (fx_options.worker_cpus == 0)
-        fx_options.worker_cpu[fx_options.worker_cpus++] = fx_options.nf_cpu[0];
-    return 0;
+    return complete(optind < argc, nf_cores_given, error);
 }
