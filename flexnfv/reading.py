@@ -86,6 +86,9 @@ class Reading:
             np.float64, "T", "", "share of flows whose instance changed, summed over the changes"
         )
     )
+    mapping: npt.NDArray[np.int8] = field(
+        metadata=_spec(np.int8, "T", "", "MappingKind in force at the interval's end")
+    )
     state: npt.NDArray[np.int8] = field(
         metadata=_spec(np.int8, "TI", "", "InstanceState at the interval's end")
     )
