@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
+from flexnfv.decision import KEEP
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
 from flexnfv.mapping import bucket_weights, empty_table, modulus_weights, shares, update_table
@@ -85,6 +86,7 @@ def fewest(
         trial[0] = state
         plan(
             one * count,
+            one * KEEP,
             trial,
             load.reshape(1, slots),
             parked_s.reshape(1, slots),

@@ -89,9 +89,7 @@ class ModelBackend:
                 words[members],
                 rates_per_interval=per_interval,
             )
-        reading = self.model.reading
-        reading.mapping[...] = self.chain.mapping_kinds
-        return reading
+        return self.model.reading
 
     def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
         """Apply a decision, let one monitor interval pass, and read (`Backend.step`).
@@ -101,7 +99,7 @@ class ModelBackend:
         """
         shape = self._shape if rows is None else (len(rows), self.chain.types)
         try:
-            return self.model.step(check_decision(decision, shape).targets, rows)
+            return self.model.step(check_decision(decision, shape), rows)
         except ValueError as error:
             raise InputError(str(error), where="step") from error
 
