@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
+from flexnfv.energy import core_energy
 from flexnfv.hw_backend.abi import Records, Snapshot
 from flexnfv.mapping import load_if_blocked
 from flexnfv.reading import Reading
@@ -133,20 +134,6 @@ def add_span(
             held_s[i] += span_s
         if one.state == BLOCKED and other.state == BLOCKED:
             parked_s[i] += span_s
-
-
-def core_energy(
-    busy_s: float,
-    held_s: float,
-    parked_s: float,
-    busy_w: float,
-    idle_poll_w: float,
-    parked_w: float,
-) -> float:
-    """Energy of one core of each of an NF type's instances, joules, over the time it was held."""
-    awake_s = held_s - parked_s
-    working_s = min(busy_s, awake_s)
-    return working_s * busy_w + (awake_s - working_s) * idle_poll_w + parked_s * parked_w
 
 
 def fill(

@@ -96,26 +96,6 @@ class LiveBackend:
 
     description = Description("dpdk", batch=1, clocked=True, exclusive=True, scale=SCALE)
 
-    @classmethod
-    def for_deployment(
-        cls, chain: ServiceChain, *, law: bool = True, keep: bool = True, **options: Any
-    ) -> Self:
-        """The backend, in better hands than the deployment's whenever that is not there.
-
-        Unless the options say otherwise, the manager's law takes over whenever nobody decides, and
-        the manager outlives a deployment that is killed.
-
-        Raises:
-            InputError: the manager to attach to cannot be taken over with these options.
-        """
-        if options.get("attach") is None:
-            return cls(chain, law=law, keep=keep, **options)
-        folder = Path(options["attach"])
-        check_takeover(folder, chain, options)
-        made = cls(chain, law=law, keep=keep, **options)
-        allow_law(folder, law)
-        return made
-
     @staticmethod
     def carried_pps(
         scale: float | str = SCALE, max_pps: float = CARRIED_PPS, **options: Any
