@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexnfv import backends
+from flexnfv.backend import Description
 from flexnfv.chain import load_chain
 from flexnfv.errors import BackendError
 from flexnfv.model import ModelBackend
@@ -166,26 +168,26 @@ def test_a_backend_that_does_not_start_anew_leaves_a_checkpoint(
     class Mortal(ModelBackend):
         """Dies in the middle of the first episode, comes back once, and then not any more."""
 
+        description = Description("mortal", clocked=True)
         resets = steps = 0
         closed = False
 
-        def reset(self, trace, seed=None):
+        def reset(self, traces, seeds=None, rows=None):
             Mortal.resets += 1
             if Mortal.resets > 2:
                 raise BackendError("there is no manager any more")
-            return super().reset(trace, seed)
+            return super().reset(traces, seeds, rows)
 
-        def step(self, targets):
+        def step(self, decision, rows=None):
             Mortal.steps += 1
             if Mortal.steps % 20 == 0:
                 raise BackendError("the manager was killed")
-            return super().step(targets)
+            return super().step(decision, rows)
 
         def close(self):
             Mortal.closed = True
 
-    monkeypatch.setattr(program, "make_backend", lambda name, chain, **options: Mortal(chain))
-    monkeypatch.setattr(program, "backend_class", lambda name: Mortal)
+    monkeypatch.setattr(backends, "backend_class", lambda name: Mortal)
     args = program.Args(
         chain="paper", chains=1, rows=600, steps=16, episode=64, backend="mortal",
         init_from=run, out=tmp_path / "out", benchmark_seeds=0, minibatch=64,
