@@ -19,6 +19,8 @@ from flexnfv.train.ordinal import Actor, OrdinalPolicy
 
 WEIGHTS: Final = "best.safetensors"
 """Name of the kept policy's weights in the folder of its training seed."""
+BUNDLE: Final = "best.onnx"
+"""Name of its bundle there."""
 
 
 def onnx_bytes(policy: OrdinalPolicy) -> bytes:
@@ -74,7 +76,7 @@ def read_kept(folder: Path) -> Kept | None:
     path = folder / WEIGHTS
     if not path.exists():
         return None
-    with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, "pt") as file:
         noted = file.metadata() or {}
     if "cores" not in noted:
         return None  # of an older version
@@ -92,22 +94,19 @@ def export(
     traces: dict[str, Sequence[str]],
     law: dict[str, float],
     training: dict[str, Any],
-) -> Path:
-    """Write the policy that is kept in `folder` as the bundle `best.onnx` there.
+) -> None:
+    """Write the policy that is kept in `folder` as a bundle there, replacing one of the same run.
 
     Args:
         policy: of the same shape; it takes the kept weights.
         folder: of the training seed.
         name, chain, drop_costs, seed, traces, training: what the bundle says of itself.
         law: scores of the law on the validation traces.
-
-    Returns:
-        Path of the bundle, which replaces one of the same run.
     """
     kept = read_kept(folder)
     assert kept is not None
     load_weights(policy, folder)
-    bundle, fresh = folder / "best.onnx", folder / ".best.new.onnx"
+    fresh = folder / ".best.new.onnx"
     fresh.unlink(missing_ok=True)
     write_bundle(
         fresh,
@@ -124,8 +123,7 @@ def export(
             training=training | {"rows_done": kept.rows},
         ),
     )
-    fresh.replace(bundle)
-    return bundle
+    fresh.replace(folder / BUNDLE)
 
 
 def load_weights(policy: OrdinalPolicy, run: Path) -> None:

@@ -58,7 +58,8 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     import torch
 
     from flexnfv.train import callbacks, warm_start
-    from flexnfv.train.export import export, load_weights
+    from flexnfv.train.export import BUNDLE, export, load_weights
+    from flexnfv.train.ordinal import OrdinalPolicy
     from flexnfv.train.validation import Validation
 
     assert args.rows is not None
@@ -72,11 +73,13 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     checkpoint = callbacks.Checkpoint(folder)
     done = checkpoint.rows
     model = make_ppo(args, env, seed, checkpoint)
+    policy = model.policy
+    assert isinstance(policy, OrdinalPolicy)
     if not done and args.init_from is not None:
-        load_weights(model.policy, args.init_from)
+        load_weights(policy, args.init_from)
     elif not done and args.warm_start:
         with begin("warm start", args.warm_start, "rows") as tick:
-            warm_start.fit(model.policy, env.task, samples=args.warm_start, seed=seed, tick=tick)
+            warm_start.fit(policy, env.task, samples=args.warm_start, seed=seed, tick=tick)
 
     best = callbacks.KeepBest(
         folder,
@@ -110,8 +113,8 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     finally:
         env.close()
         if best.kept is not None:
-            bundle = export(
-                model.policy,
+            export(
+                policy,
                 folder,
                 name=f"ppo-{chain.name}-seed-{seed}",
                 chain=chain,
@@ -129,7 +132,7 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
                 training={key: str(value) for key, value in asdict(args).items()}
                 | {"kept": "last" if args.live else "best"},
             )
-    return bundle
+    return folder / BUNDLE
 
 
 def make_env(args: Args, chain: ServiceChain, seed: int) -> RowVecEnv:

@@ -108,7 +108,7 @@ def reporting(report: Callable[[dict[str, Any]], None]) -> Begin:
     def begin(
         label: str, total: int, unit: str = "intervals", *, stays: bool = True
     ) -> Iterator[Tick]:
-        phase = {"phase": label, "total": total, "unit": unit, "done": 0}
+        phase: dict[str, Any] = {"phase": label, "total": total, "unit": unit, "done": 0}
         running.append(phase)
 
         def tick(count: int) -> None:

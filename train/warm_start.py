@@ -100,7 +100,7 @@ def fit(
     task: Task,
     *,
     samples: int,
-    minibatch: int = 4096,
+    minibatch: int = 512,
     learning_rate: float = 3e-3,
     seed: int = 0,
     tick: Callable[[int], None] = lambda count: None,
@@ -150,7 +150,7 @@ def minibatches(
     done = 0
     for block in blocks:
         rows, uses = map(torch.from_numpy, block)
-        for pair in zip(rows.split(size), uses.split(size), strict=True):
+        for pair in zip(torch.split(rows, size), torch.split(uses, size), strict=True):
             if len(pair[0]) < size:
                 break
             yield pair

@@ -68,6 +68,15 @@ def rate_of(per_s: float, unit: str) -> str:
     return f"{per_s:,.0f} {unit}/s" if per_s >= 10 else f"{per_s:.2g} {unit}/s"
 
 
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 # --- bars on a terminal ---------------------------------------------------------------------------
 
 
@@ -135,18 +144,9 @@ class _Phase:
         begun, first = self._start
         rate = (self.done - first) / max(time.monotonic() - begun, 1e-9)
         if rate > 0:
-            left = _duration((self.total - self.done) / rate)
+            left = duration((self.total - self.done) / rate)
             line += f", {rate_of(rate, self.unit)}, {left} left"
         return line
-
-
-def _duration(seconds: float) -> str:
-    """Minutes and seconds, or hours and minutes."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager
