@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from flexnfv.backends import make_backend
+from flexnfv.backends import make_backend, options_of
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.progress import Begin, phases
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from flexnfv.envs.sb3 import RowVecEnv
     from flexnfv.train.callbacks import Checkpoint
+    from flexnfv.train.ordinal import OrdinalPolicy
+    from flexnfv.train.validation import Score
 
 
 def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int = 1) -> Path:
@@ -50,7 +52,7 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
         seed: the training seed.
         folder: of the seed.
         begin: begins a phase of the work, which is shown.
-        threads: of PPO; the warm start needs the other core for its rows.
+        threads: of PPO's update.
 
     Returns:
         Path of its bundle.
@@ -58,7 +60,7 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     import torch
 
     from flexnfv.train import callbacks, warm_start
-    from flexnfv.train.export import BUNDLE, export, load_weights
+    from flexnfv.train.export import BUNDLE, load_weights
     from flexnfv.train.ordinal import OrdinalPolicy
     from flexnfv.train.validation import Validation
 
@@ -90,13 +92,13 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
         last=args.live,
         begin=begin,
     )
-    torch.set_num_threads(threads)
     try:
         if done < args.rows:
             with begin("PPO", args.rows - done, "rows") as tick:
                 model.learn(
                     args.rows - done,
                     callback=[
+                        callbacks.Threads(threads),
                         callbacks.Curves(env),
                         callbacks.Deaths(),
                         callbacks.CriticFirst(0 if done else args.critic_first),
@@ -113,26 +115,34 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     finally:
         env.close()
         if best.kept is not None:
-            export(
-                policy,
-                folder,
-                name=f"ppo-{chain.name}-seed-{seed}",
-                chain=chain,
-                drop_costs=args.drop_costs,
-                seed=seed,
-                traces={
-                    "train": env.task.traces.names,
-                    "validation": trace_set(args.validation, chain).names,
-                    "test": trace_set(args.test, chain).names,
-                },
-                law={
-                    "validation_law_cores": float(law.core_usage[0]),
-                    "validation_law_drop_rate": float(law.drop_rate[0]),
-                },
-                training={key: str(value) for key, value in asdict(args).items()}
-                | {"kept": "last" if args.live else "best"},
-            )
+            write_bundle(args, seed, folder, policy, law)
     return folder / BUNDLE
+
+
+def write_bundle(args: Args, seed: int, folder: Path, policy: OrdinalPolicy, law: Score) -> None:
+    """Write the kept policy of a seed as a bundle; `policy` takes its weights."""
+    from flexnfv.train.export import export
+
+    chain = load_chain(args.chain)
+    export(
+        policy,
+        folder,
+        name=f"ppo-{chain.name}-seed-{seed}",
+        chain=chain,
+        drop_costs=args.drop_costs,
+        seed=seed,
+        traces={
+            "train": trace_set(args.traces, chain).names,
+            "validation": trace_set(args.validation, chain).names,
+            "test": trace_set(args.test, chain).names,
+        },
+        law={
+            "validation_law_cores": float(law.core_usage[0]),
+            "validation_law_drop_rate": float(law.drop_rate[0]),
+        },
+        training={key: str(value) for key, value in asdict(args).items()}
+        | {"kept": "last" if args.live else "best"},
+    )
 
 
 def make_env(args: Args, chain: ServiceChain, seed: int) -> RowVecEnv:
@@ -148,7 +158,9 @@ def make_env(args: Args, chain: ServiceChain, seed: int) -> RowVecEnv:
         weights=args.reward_weights,
     )
     assert args.chains is not None
-    backend = make_backend(args.backend, chain, **args.backend_options)
+    # Moved flows are neither observed nor rewarded, and the model steps quicker without them.
+    unseen = {"count_flows": False} if "count_flows" in options_of(args.backend) else {}
+    backend = make_backend(args.backend, chain, **unseen | args.backend_options)
     return RowVecEnv(task, args.chains, seed=seed, gamma=args.gamma, backend=backend)
 
 

@@ -19,7 +19,7 @@ from flexnfv.errors import BackendError
 from flexnfv.evaluation import progress
 from flexnfv.model import ModelBackend
 from flexnfv.policies.bundle import read_metadata
-from flexnfv.train import arguments, live
+from flexnfv.train import arguments, callbacks, live
 from flexnfv.train import ppo as program
 
 PROGRAM = Path(__file__).parents[2] / "train" / "ppo.py"
@@ -219,6 +219,32 @@ def test_live_peaks_are_those_that_the_scale_carries() -> None:
     timed = program.Args(chain="edge", backend="dpdk", scale="1/20")
     assert live.peaks(timed, edge) == pytest.approx((6e6, 20e6))
     assert live.peaks(program.Args(chain="edge"), edge) == pytest.approx((6e6, 24e6))
+
+
+def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = callbacks.Progress._on_step
+
+    def stop(self: callbacks.Progress) -> bool:
+        if self.num_timesteps > 4000:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(callbacks.Progress, "_on_step", stop)
+    args = program.Args(
+        chain="paper", chains=32, rows=8000, warm_start=1000, steps=16, episode=64,
+        validation=("synthetic/flash_crowd?duration_s=120",), out=tmp_path / "out",
+        benchmark_seeds=0,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        program.main(args)
+    seed = tmp_path / "out/seed-1"
+    assert 4000 < json.loads((seed / "progress.json").read_text())["rows"] < 8000
+    assert read_metadata(seed / "best.onnx").training["rows_done"] < 8000
+    monkeypatch.setattr(callbacks.Progress, "_on_step", real)
+    program.main(program.Args(resume=tmp_path / "out"))
+    assert json.loads((seed / "progress.json").read_text())["rows"] >= 8000
 
 
 def test_weights_reach_the_terms_of_the_reward() -> None:
