@@ -72,9 +72,9 @@ class Args:
     """Updates at the start in which the critic alone learns, where the actor starts warm."""
     learning_rate: float = 1e-4
     """Of PPO at its start; it falls linearly to a tenth."""
-    minibatch: int = 24_576
+    minibatch: int = 8_192
     """Rows per gradient step, at most those of one update."""
-    epochs: int = 2
+    epochs: int = 1
     """Passes over the experience of one update."""
     gamma: float = 0.9
     """Discount per interval."""
