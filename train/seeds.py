@@ -108,11 +108,12 @@ def reporting(report: Callable[[dict[str, Any]], None]) -> Begin:
     def begin(
         label: str, total: int, unit: str = "intervals", *, stays: bool = True
     ) -> Iterator[Tick]:
-        phase: dict[str, Any] = {"phase": label, "total": total, "unit": unit, "done": 0}
+        # Tune takes a key "done" for the end of a trial.
+        phase: dict[str, Any] = {"phase": label, "total": total, "unit": unit, "reached": 0}
         running.append(phase)
 
         def tick(count: int) -> None:
-            phase["done"] += count
+            phase["reached"] += count
             if time.monotonic() - last >= REPORT_S:
                 send()
 
@@ -138,7 +139,7 @@ class Shown:
         self.tick = tick
         self.stack = stack
         self.running: dict[int, tuple[str, ExitStack, Tick]] = {}
-        self.done: dict[int, int] = {}
+        self.reached: dict[int, int] = {}
 
     def report(self, seed: int, result: dict[str, Any]) -> None:
         """Show what a seed reports: where its phase stands, or its bundle."""
@@ -150,12 +151,12 @@ class Shown:
             self.tick(1)
             return
         if result["phase"] != label:
-            label, over, self.done[seed] = result["phase"], ExitStack(), 0
+            label, over, self.reached[seed] = result["phase"], ExitStack(), 0
             name = f"seed {seed}, {label}"
             tick = over.enter_context(
                 self.begin(name, result["total"], result["unit"], stays=False)
             )
             self.stack.callback(over.close)
             self.running[seed] = label, over, tick
-        tick(result["done"] - self.done[seed])
-        self.done[seed] = result["done"]
+        tick(result["reached"] - self.reached[seed])
+        self.reached[seed] = result["reached"]

@@ -10,6 +10,7 @@ gave before, so that nothing is kept and a second core is used.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -110,7 +111,7 @@ def fit(
     Args:
         policy: whose actor is fitted.
         task: where its rows come from.
-        samples: rows to fit it to, each once.
+        samples: rows to fit it to, each once; rounded up to whole minibatches.
         minibatch: rows of a gradient step.
         learning_rate: the highest of the schedule.
         seed: of the rows.
@@ -126,7 +127,7 @@ def fit(
         [*trunk.parameters(), *head.parameters()], lr=learning_rate, fused=True
     )
     minibatch = min(minibatch, samples)
-    steps = max(samples // minibatch, 1)
+    steps = math.ceil(samples / minibatch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=learning_rate, total_steps=steps
     )

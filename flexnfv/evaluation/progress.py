@@ -137,14 +137,15 @@ class _Phase:
 
     def line(self) -> str:
         """Where the phase stands now."""
-        share = 100 * self.done / max(self.total, 1)
-        line = f"{self.label}: {share:.0f} %, {self.done:,} of {self.total:,} {self.unit}"
+        done = min(self.done, self.total)  # a last batch may reach beyond
+        share = 100 * done / max(self.total, 1)
+        line = f"{self.label}: {share:.0f} %, {done:,} of {self.total:,} {self.unit}"
         if self._start is None:
             return line
         begun, first = self._start
         rate = (self.done - first) / max(time.monotonic() - begun, 1e-9)
         if rate > 0:
-            left = duration((self.total - self.done) / rate)
+            left = duration((self.total - done) / rate)
             line += f", {rate_of(rate, self.unit)}, {left} left"
         return line
 
