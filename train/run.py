@@ -3,9 +3,9 @@
 runs/NAME/
     args.json           the arguments, for `--resume`
     seed-S/best.onnx    the kept policy of training seed S, a bundle
-    seed-S/best.safetensors     its whole network, for fine-tuning
+    seed-S/best.safetensors     its whole network, for fine-tuning, and its score
     seed-S/checkpoint.zip       SB3's own format (it holds pickles: for `--resume` alone)
-    seed-S/progress.json        steps done and the best score
+    seed-S/progress.json        rows of experience done
     seed-S/tensorboard/         curves
     benchmark/          records and report of the comparison at the end
 """
@@ -13,6 +13,7 @@ runs/NAME/
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ class Run:
     def benchmark(self) -> Path:
         """Directory of the comparison at the end."""
         return self.path / "benchmark"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def replace_text(path: Path, text: str) -> None:
