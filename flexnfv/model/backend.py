@@ -1,22 +1,26 @@
-"""The model as a backend: a batch of one."""
+"""The model as a backend: any number of chains at once."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, check_targets
+from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision, check_decision
 from flexnfv.errors import InputError
 from flexnfv.model.batch import BatchModel
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
+IntArray = npt.NDArray[np.int64]
+
 
 class ModelBackend:
-    """A chain on the calibrated model (`flexnfv.backend.Backend`).
+    """Chains on the calibrated model (`flexnfv.backend.Backend`).
 
     Traffic that varies within an interval keeps its burstiness: the model is offered a rate per
     sub-step where the trace is finer than the interval, a rate per interval otherwise.
@@ -26,6 +30,8 @@ class ModelBackend:
         substeps, count_flows, death_rate_per_s, plain: see `BatchModel`; flows are counted here
             unless told otherwise.
     """
+
+    description: Description = Description("model", batch=None, deterministic=True)
 
     def __init__(
         self,
@@ -37,82 +43,76 @@ class ModelBackend:
         plain: bool = False,
     ) -> None:
         self.chain = chain
-        self.description = Description("model", machine=chain.measured.machine, deterministic=True)
-        self.model = BatchModel(
-            chain,
-            1,
-            substeps=substeps,
-            count_flows=count_flows,
-            death_rate_per_s=death_rate_per_s,
-            plain=plain,
+        self.description = Description(
+            "model", batch=None, machine=chain.measured.machine, deterministic=True
         )
-        self._make_views()
+        self._options = {
+            "substeps": substeps,
+            "count_flows": count_flows,
+            "death_rate_per_s": death_rate_per_s,
+            "plain": plain,
+        }
+        self.model = BatchModel(chain, 1, **self._options)  # type: ignore[arg-type]
 
-    def _make_views(self) -> None:
-        self._views = {name: array[0, ...] for name, array in self.model.reading.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_views": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._make_views()
-
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
-        """Start an episode on `trace`; the reading of its first interval.
-
-        Raises:
-            InputError: no trace, or one shorter than two intervals.
-        """
-        if trace is None:
-            raise InputError(
-                "the model needs a trace", where="reset", fix="give one; only a live chain has none"
-            )
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
+        """Start episodes."""
         interval_s = self.chain.interval_s
-        if trace.duration_s < 2 * interval_s * (1 - 1e-9):
-            raise InputError(
-                f"the trace lasts {trace.duration_s:g} s, less than two intervals of "
-                f"{interval_s:g} s",
-                where=f"trace {trace.name!r}",
-                fix="use a longer trace or a chain with a shorter interval",
-            )
-        finer = trace.step_s < interval_s * (1 - 1e-9)
+        given: list[Trace] = []
+        for trace in traces:
+            if trace is None:
+                raise InputError(
+                    "the model needs a trace",
+                    where="reset",
+                    fix="give one; only a live chain has none",
+                )
+            if trace.duration_s < 2 * interval_s * (1 - 1e-9):
+                raise InputError(
+                    f"the trace lasts {trace.duration_s:g} s, less than two intervals of "
+                    f"{interval_s:g} s",
+                    where=f"trace {trace.name!r}",
+                    fix="use a longer trace or a chain with a shorter interval",
+                )
+            given.append(trace)
+        if rows is None and len(given) != self.model.batch:
+            self.model = BatchModel(self.chain, len(given), **self._options)  # type: ignore[arg-type]
+        finer = any(trace.step_s < interval_s * (1 - 1e-9) for trace in given)
         per_interval = self.model.substeps if finer else 1
-        rates = trace.rates(interval_s / per_interval)
-        whole = rates.size // per_interval * per_interval
-        self.model.reset_envs(
-            np.zeros(1, np.int64),
-            rates[None, :whole],
-            None if seed is None else np.array([seed % (1 << 64)], np.uint64),
-            rates_per_interval=per_interval,
-        )
-        return self._reading()
+        series = [trace.rates(interval_s / per_interval) for trace in given]
+        lengths = np.array([rates.size // per_interval for rates in series])
+        padded = np.zeros((len(given), int(lengths.max()) * per_interval))
+        for row, rates in enumerate(series):
+            padded[row, : lengths[row] * per_interval] = rates[: lengths[row] * per_interval]
+        chosen = np.arange(len(given)) if rows is None else rows
+        words = None
+        if seeds is not None and None not in seeds:
+            words = np.array([int(seed or 0) % (1 << 64) for seed in seeds], np.uint64)
+        self.model.reset_envs(chosen, padded, words, rates_per_interval=per_interval)
+        self.model._length[chosen] = lengths
+        return self.model.reading
 
-    def step(self, targets: npt.ArrayLike) -> Reading:
-        """Apply targets, whole numbers [T], let one monitor interval pass, and read.
-
-        Raises:
-            InputError: targets of a wrong shape or kind, or no traffic left.
-        """
+    def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
+        """One interval."""
+        count = self.model.batch if rows is None else len(rows)
         try:
-            self.model.step(check_targets(targets, (self.chain.types,))[None])
+            wanted = check_decision(decision, (count, self.chain.types))
+            self.model.step(wanted.targets, rows)
         except ValueError as error:
             raise InputError(str(error), where="step") from error
-        return self._reading()
+        return self.model.reading
 
     @property
-    def remaining(self) -> int:
-        """Intervals that the trace still holds."""
-        return int(self.model.remaining[0])
+    def remaining(self) -> IntArray:
+        """Intervals left."""
+        return self.model.remaining
 
-    def kill(self, nf_type: int, slot: int) -> None:
-        """Let an instance die (see `BatchModel.kill`)."""
-        self.model.kill(0, nf_type, slot)
+    def kill(self, nf_type: int, slot: int, row: int = 0) -> None:
+        """Let an instance die."""
+        self.model.kill(row, nf_type, slot)
 
     def close(self) -> None:
         """Nothing to free."""
-
-    def _reading(self) -> Reading:
-        reading = object.__new__(Reading)
-        reading.__dict__.update(self._views)
-        return reading
