@@ -8,7 +8,7 @@ the same door as everybody else's. A spec names one, with its parameters if need
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import UnionType
@@ -25,6 +25,8 @@ from flexnfv.traces import Trace
 
 GROUP = "flexnfv.policies"
 State = dict[str, npt.NDArray[Any]]
+Foreseen = Trace | Sequence[Trace] | None
+"""What a policy with foresight is shown: the trace to come, or one for each row of a batch."""
 
 
 @runtime_checkable
@@ -33,14 +35,15 @@ class Policy(Protocol):
 
     Attributes:
         foresight: whether the evaluation hands the trace to `reset` (only the clairvoyant).
-        batched: whether `decide` takes a batch of readings and answers for each of them.
+        batched: whether `decide` takes a batch of readings and answers for each of them. With
+            foresight too, `reset` is handed one trace for each row of the batch.
     """
 
     foresight: ClassVar[bool]
     batched: ClassVar[bool]
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Start an episode on `chain`; clears counters, windows and every other state."""
         ...
@@ -63,16 +66,24 @@ class BasePolicy:
 
     A subclass lists its state attributes in `state_names`; `export_state` and `restore_state`
     then follow. Attributes that are None (not yet sized by a reading) are left out.
+
+    Attributes:
+        vectorised: parameters that may be arrays with a number for each row of a batch; the
+            evaluation then runs many settings of a policy as one.
+        stochastic: whether decisions depend on the seed given to `reset`. Each row of a batch is
+            then decided for by an instance of its own, under its own seed.
     """
 
     foresight: ClassVar[bool] = False
     batched: ClassVar[bool] = False
+    vectorised: ClassVar[tuple[str, ...]] = ()
+    stochastic: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ()
 
     chain: ServiceChain
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Remember the chain and clear the state."""
         self.chain = chain
