@@ -14,6 +14,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -25,6 +28,15 @@ def compiled(function: F) -> F:
     """
     machine_code: F = _compiled(function, {})
     return machine_code
+
+
+def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as compiled functions are made for it: contiguous, and not read-only.
+
+    Any other would make numba compile once more, which takes longer than an interval may.
+    """
+    found = np.ascontiguousarray(array)
+    return found if found.flags.writeable else found.copy()
 
 
 def _compiled(function: Any, done: dict[Any, Any]) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
+from flexnfv.compiled import compiled, plain
 from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
@@ -118,14 +118,14 @@ def decide(
     targets = np.empty(types, np.int64)
     compiled(_decide_rows)(
         *(
-            _plain(array).reshape(rows)
+            plain(array).reshape(rows)
             for array in (reading.state, reading.load, reading.queue, reading.load_if_blocked)
         ),
         *(
-            _plain(np.broadcast_to(array, types)).reshape(rows[:2])
+            plain(np.broadcast_to(array, types)).reshape(rows[:2])
             for array in (reading.unsettled, reading.deaths, memory.wanted, *thresholds)
         ),
-        _plain(np.broadcast_to(per_type(rules.queue_checks), types)).reshape(rows[:2]),
+        plain(np.broadcast_to(per_type(rules.queue_checks), types)).reshape(rows[:2]),
         _Rules(
             rules.extra_on_queue,
             rules.block_on_queue == "victim",
@@ -154,12 +154,6 @@ class _Rules(NamedTuple):
     load_of_type: bool
     request_is_total: bool
     replace_dead: bool
-
-
-def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array as compiled code was made for: contiguous, and not read-only."""
-    found = np.ascontiguousarray(array)
-    return found if found.flags.writeable else found.copy()
 
 
 def _decide_rows(
