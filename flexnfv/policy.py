@@ -8,7 +8,7 @@ the same door as everybody else's. A spec names one, with its parameters if need
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import UnionType
@@ -124,6 +124,15 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
     Raises:
         InputError: an unknown name (the nearest is given), an unknown parameter, a bad value.
     """
+    factory, given = policy_class(spec, **parameters)
+    return instance(factory, given, spec)
+
+
+def policy_class(spec: str, **parameters: Any) -> tuple[Callable[..., Policy], dict[str, Any]]:
+    """What makes the policy that a spec names, and the parameters that it is made with.
+
+    Args, Raises: see `make_policy`; values are not checked yet.
+    """
     if spec.endswith(".onnx") or (Path(spec).exists() and Path(spec).is_file()):
         spec, parameters = "learned", {"bundle": Path(spec)} | parameters
     name, _, tail = spec.partition(":")
@@ -150,11 +159,19 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
                 f"{key} is {parameters[key]!r}, it takes {_kinds(accepted[key].annotation)}",
                 where=f"policy {name!r}",
             )
+    return factory, parameters
+
+
+def instance(factory: Callable[..., Policy], parameters: Mapping[str, Any], spec: str) -> Policy:
+    """The policy made with those parameters.
+
+    Raises:
+        InputError: a bad value; `spec` says of which policy.
+    """
     try:
-        policy: Policy = factory(**parameters)
+        return factory(**parameters)
     except (TypeError, ValueError) as error:
         raise InputError(str(error), where=f"policy {spec!r}") from error
-    return policy
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:

@@ -257,7 +257,7 @@ def fewest(
                 shape, t, state, load, parked_s, table, count, launched, top_share, scratch
             )
             if rate_pps * top <= capacity_pps:
-                return count
+                return int(count)
     best = most
     lowest = np.inf
     for count in range(least, most + 1):
@@ -284,7 +284,7 @@ def top_share_of(
 ) -> float:
     """The share of the most loaded instance with that count, tried if it was not before."""
     if not np.isnan(top_share[launched, count]):
-        return top_share[launched, count]
+        return float(top_share[launched, count])
     slots = state.shape[0]
     trial, command, share = scratch.trial, scratch.command, scratch.share
     trial[0] = state

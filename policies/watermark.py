@@ -47,7 +47,7 @@ class Rules:
 
 
 class Thresholds(NamedTuple):
-    """What loads and queues are compared with, per NF type, [T], or for each row of a batch, [B, T].
+    """What loads and queues are compared with: per NF type, [T], or for each row too, [B, T].
 
     Attributes:
         high: H, erlangs.

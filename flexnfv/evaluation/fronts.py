@@ -1,6 +1,6 @@
 """The trade-off of core usage against drop rate: one setting of a heuristic is no fair opponent.
 
-Each heuristic is run over the values of its own parameter (its class attribute `front`, see
+Each heuristic is run over the values of its own parameter (its class attribute `sweep`, see
 `axes`); every setting is one point (core usage, drop rate) pooled over all traces. The Pareto
 front is what no other setting of the same heuristic beats in both. Another policy is placed
 against it by reading off the cores that the heuristic would need at the same drops, on straight
@@ -85,19 +85,19 @@ class Placement:
     reached: float
 
 
-def axes(front: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    """The swept parameters of a policy class's `front`.
+def axes(sweep: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """The swept parameters of a policy class's `sweep`.
 
     `("high", (0.5, 0.6))` is one parameter, `(("target", (...)), ("window", (...)))` a grid.
     """
-    if front and isinstance(front[0], str):
-        front = (front,)
-    return tuple((str(name), tuple(values)) for name, values in front)
+    if sweep and isinstance(sweep[0], str):
+        sweep = (sweep,)
+    return tuple((str(name), tuple(values)) for name, values in sweep)
 
 
-def settings(front: Any) -> list[dict[str, Any]]:
+def settings(sweep: Any) -> list[dict[str, Any]]:
     """Every combination of the swept parameters' values."""
-    names, values = zip(*axes(front), strict=True)
+    names, values = zip(*axes(sweep), strict=True)
     return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 

@@ -11,11 +11,11 @@ from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
 
 if TYPE_CHECKING:
-    from flexnfv.evaluation.contestants import Contestant
-    from flexnfv.evaluation.result import Result
+    from flexnfv.evaluation.candidates import Candidate
+    from flexnfv.evaluation.comparison import Comparison
 
 
-def draw(result: Result, path: Path) -> None:
+def draw(result: Comparison, path: Path) -> None:
     """Write the picture as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,20 +28,20 @@ def draw(result: Result, path: Path) -> None:
     figure.savefig(path, dpi=150, format="png")
 
 
-def shown(result: Result) -> list[Contestant]:
-    """The baseline and the first contestant that is not the baseline or static, if any."""
+def shown(result: Comparison) -> list[Candidate]:
+    """The baseline and the first candidate that is not the baseline or static, if any."""
     baseline = next(one for one in result.named if one.name == result.grid.baseline)
-    others = [one for one in result.named if one is not baseline and one.members != ("static",)]
+    others = [one for one in result.named if one is not baseline and one.specs != ("static",)]
     return [baseline, *others[:1]]
 
 
-def busiest(result: Result) -> int:
+def busiest(result: Comparison) -> int:
     """The trace whose rate varies most relative to its mean: scaling shows there."""
     variation = [np.std(t.rate_pps) / (t.mean_pps or 1.0) for t in result.grid.traces]
     return int(np.argmax(variation))
 
 
-def _fronts(axes: Any, result: Result) -> None:
+def _fronts(axes: Any, result: Comparison) -> None:
     for front in result.fronts.values():
         best = [front.points[index] for index in front.best]
         style = "k--" if front.policy == "clairvoyant" else ".-"
@@ -72,10 +72,10 @@ def _fronts(axes: Any, result: Result) -> None:
     axes.legend(fontsize=8)
 
 
-def _cores(axes: Any, result: Result) -> None:
+def _cores(axes: Any, result: Comparison) -> None:
     trace = busiest(result)
     for one in shown(result):
-        chain = result.episode(one.members[0], trace).chain
+        chain = result.episode(one.specs[0], trace).chain
         time = thin(chain["time_s"], np.max)
         axes.plot(time, thin(chain["cores"], np.mean), label=f"cores: {one.name}")
     rate = axes.twinx()

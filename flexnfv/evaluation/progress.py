@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 
 
 @contextmanager

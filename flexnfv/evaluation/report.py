@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from flexnfv.evaluation import tables
 from flexnfv.evaluation.fronts import DROP_FLOOR
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.statistics import LEVEL, MARGIN, RESAMPLES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from flexnfv.evaluation.result import Result
+    from flexnfv.evaluation.comparison import Comparison
 
 POINTS: Final = 400
 """Points of a time line after thinning."""
@@ -46,7 +46,7 @@ th:first-child,td:first-child{text-align:left}
 """
 
 
-def html(result: Result) -> str:
+def html(result: Comparison) -> str:
     """The report of a result as one HTML document."""
     from plotly.offline import get_plotlyjs
 
@@ -87,7 +87,7 @@ def html(result: Result) -> str:
     return "\n".join(parts)
 
 
-def fronts_figure(result: Result) -> go.Figure:
+def fronts_figure(result: Comparison) -> go.Figure:
     """Core usage against drop rate: every swept setting, fronts, named policies with intervals."""
     import plotly.graph_objects as go
 
@@ -146,7 +146,7 @@ def fronts_figure(result: Result) -> go.Figure:
     return figure
 
 
-def time_line(result: Result, trace: int) -> go.Figure:
+def time_line(result: Comparison, trace: int) -> go.Figure:
     """One trace: rates, drops and instances of every named policy, one shown at a time."""
     from plotly.subplots import make_subplots
 
@@ -161,7 +161,7 @@ def time_line(result: Result, trace: int) -> go.Figure:
     )
     counts = []
     for order, one in enumerate(result.named):
-        episode = result.episode(one.members[0], trace)
+        episode = result.episode(one.specs[0], trace)
         before = len(figure.data)
         shown = order == 0
         _add_rates(figure, episode, shown)
@@ -249,7 +249,7 @@ def _add_rates(figure: go.Figure, episode: Episode, shown: bool) -> None:
     )
 
 
-def _time_lines(result: Result) -> list[str]:
+def _time_lines(result: Comparison) -> list[str]:
     """Every trace's figure, folded away but for the first: a browser draws what is opened."""
     parts = []
     for index, trace in enumerate(result.grid.traces):
@@ -259,7 +259,7 @@ def _time_lines(result: Result) -> list[str]:
     return parts
 
 
-def _by_trace(result: Result) -> tuple[list[str], tables.Rows]:
+def _by_trace(result: Comparison) -> tuple[list[str], tables.Rows]:
     heading = ["trace"]
     for one in result.named:
         heading += [f"{one.name}: cores", "drops %"]
@@ -276,7 +276,7 @@ def _by_trace(result: Result) -> tuple[list[str], tables.Rows]:
     return heading, rows
 
 
-def _note_on_fronts(result: Result) -> str:
+def _note_on_fronts(result: Comparison) -> str:
     swept = [f"{name} {len(front.points)}" for name, front in result.fronts.items()]
     if not swept:
         return ""
@@ -291,16 +291,16 @@ def _note_on_fronts(result: Result) -> str:
 
 
 def _definitions() -> str:
-    listed = "; ".join(f"{figure.title}: {figure.doc}" for figure in FIGURES.values())
+    listed = "; ".join(f"{measure.title}: {measure.doc}" for measure in MEASURES.values())
     return escape(
         f"{listed}. Reaction: from the first interval in which packets were lost (beyond 0.01 %) "
         "or demand exceeded running capacity until it is covered again."
     )
 
 
-def _what_was_run(result: Result) -> str:
+def _what_was_run(result: Comparison) -> str:
     grid = result.grid
-    policies: tables.Rows = [[one.name, ", ".join(one.members)] for one in result.named]
+    policies: tables.Rows = [[one.name, ", ".join(one.specs)] for one in result.named]
     traces = [
         [
             trace.name,

@@ -1,8 +1,8 @@
 """Intervals and paired differences over training seeds, evaluation seeds and trace segments.
 
-A policy's sums form an array [M, S, G, Q]: member (one per training seed; a heuristic has one),
-evaluation seed, segment of a trace, quantity. A *run* is one member under one evaluation seed; its
-figure is pooled over all traces with one setting for all. The estimate is the interquartile mean
+A policy's sums form an array [M, S, G, Q]: training seed (a heuristic has one), evaluation seed,
+segment of a trace, quantity. A *run* is one training seed under one evaluation seed; its measure is
+pooled over all traces with one setting for all. The estimate is the interquartile mean
 over the runs (the mean of the middle half; with fewer than four runs nothing is trimmed).
 
 The interval is a percentile interval of a hierarchical bootstrap: training seeds are drawn with
@@ -94,7 +94,7 @@ class Draws:
             chances = np.full(where.size, 1 / where.size)
             self.counts[:, where] = rng.multinomial(where.size, chances, size=resamples)
 
-    def members(self, count: int, policy: str) -> IntArray:
+    def trainings(self, count: int, policy: str) -> IntArray:
         """Training seeds drawn for one policy, [B, M]: each policy was trained by itself."""
         rng = np.random.default_rng([self.entropy, *policy.encode()])
         return rng.integers(count, size=(self.resamples, count))
@@ -118,42 +118,42 @@ class Sample:
     def _resampled(self) -> FloatArray:
         """Sums of every run under every resample, [B, M, S, Q]."""
         pooled = np.einsum("bg,msgq->bmsq", self.draws.counts, self.sums, optimize=True)
-        chosen = self.draws.members(self.sums.shape[0], self.name)
+        chosen = self.draws.trainings(self.sums.shape[0], self.name)
         rows = np.arange(self.draws.resamples)[:, None, None]
         return np.asarray(pooled[rows, chosen[:, :, None], self.draws.seeds[:, None, :]])
 
-    def runs(self, figure: str) -> FloatArray:
-        """The figure of every run, pooled over traces, [M, S]."""
-        return ratio(self.sums.sum(axis=2), figure)
+    def runs(self, measure: str) -> FloatArray:
+        """The measure of every run, pooled over traces, [M, S]."""
+        return ratio(self.sums.sum(axis=2), measure)
 
-    def estimate(self, figure: str) -> float:
-        """Interquartile mean over the runs; runs without the figure (no reaction) are left out."""
-        runs = self.runs(figure)
+    def estimate(self, measure: str) -> float:
+        """Interquartile mean over the runs; runs without it (no reaction) are left out."""
+        runs = self.runs(measure)
         usable = runs[np.isfinite(runs)]
         return float(interquartile_mean(usable)) if usable.size else float("nan")
 
-    def resamples(self, figure: str) -> FloatArray:
+    def resamples(self, measure: str) -> FloatArray:
         """The estimate under every resample, [B]."""
-        runs = ratio(self._resampled, figure).reshape(self.draws.resamples, -1)
+        runs = ratio(self._resampled, measure).reshape(self.draws.resamples, -1)
         if np.isfinite(runs).all():
             return interquartile_mean(runs)
         usable = [row[np.isfinite(row)] for row in runs]
         return np.array([interquartile_mean(row) if row.size else np.nan for row in usable])
 
-    def interval(self, figure: str) -> Interval:
-        """Estimate and 95 % interval of a figure."""
-        return Interval.of(self.estimate(figure), self.resamples(figure))
+    def interval(self, measure: str) -> Interval:
+        """Estimate and 95 % interval of a measure."""
+        return Interval.of(self.estimate(measure), self.resamples(measure))
 
 
-def difference(policy: Sample, baseline: Sample, figure: str) -> Difference:
+def difference(policy: Sample, baseline: Sample, measure: str) -> Difference:
     """`policy` less `baseline`, paired.
 
     Args:
         policy, baseline: with the same draws.
-        figure: name of one of `FIGURES`.
+        measure: name of one of `MEASURES`.
     """
-    one, other = policy.estimate(figure), baseline.estimate(figure)
-    ones, others = policy.resamples(figure), baseline.resamples(figure)
+    one, other = policy.estimate(measure), baseline.estimate(measure)
+    ones, others = policy.resamples(measure), baseline.resamples(measure)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = float(np.float64(one) / other - 1)
         relatives = ones / others - 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.statistics import Interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from flexnfv.evaluation.result import Result
+    from flexnfv.evaluation.comparison import Comparison
 
 Rows = list[list[str]]
 
@@ -44,7 +44,7 @@ def with_interval(interval: Interval, digits: int, factor: float = 1.0, sign: st
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def comparison(result: Result) -> tuple[list[str], Rows]:
+def comparison(result: Comparison) -> tuple[list[str], Rows]:
     """Heading and rows of the main table: drops and cores, and their differences."""
     heading = [
         "policy",
@@ -58,7 +58,7 @@ def comparison(result: Result) -> tuple[list[str], Rows]:
     for one in result.named:
         found = result.intervals[one.name]
         row = [
-            one.name if len(one.members) == 1 else f"{one.name} ({len(one.members)} seeds)",
+            one.name if len(one.specs) == 1 else f"{one.name} ({len(one.specs)} seeds)",
             with_interval(found["drop_rate"], 3, 100),
             with_interval(found["core_usage"], 2),
         ]
@@ -75,27 +75,27 @@ def comparison(result: Result) -> tuple[list[str], Rows]:
     return heading, rows
 
 
-def details(result: Result) -> tuple[list[str], Rows]:
+def details(result: Comparison) -> tuple[list[str], Rows]:
     """Heading and rows of the other figures."""
     heading = ["policy"]
     for name in _DETAILS:
-        heading.append(FIGURES[name].title)
+        heading.append(MEASURES[name].title)
         if name == "reaction_s":
             heading.append("p95 s")
     rows = []
     for one in result.named:
         row = [one.name]
         for name in _DETAILS:
-            figure = FIGURES[name]
+            measure = MEASURES[name]
             estimate = result.intervals[one.name][name].estimate
-            row.append(number(estimate * figure.factor, figure.digits))
+            row.append(number(estimate * measure.factor, measure.digits))
             if name == "reaction_s":
                 row.append(number(result.reaction_p95[one.name], 1))
         rows.append(row)
     return heading, rows
 
 
-def placements(result: Result) -> tuple[list[str], Rows]:
+def placements(result: Comparison) -> tuple[list[str], Rows]:
     """Heading and rows of the policies against the swept fronts."""
     fronts = [name for name, front in result.fronts.items() if len(front.points) > 1]
     heading = ["cores saved at the same drops, %"]
@@ -111,7 +111,7 @@ def placements(result: Result) -> tuple[list[str], Rows]:
     return heading, rows
 
 
-def scope(result: Result) -> str:
+def scope(result: Comparison) -> str:
     """One line on what was run."""
     grid = result.grid
     episodes = sum(1 for _ in grid.cells())
@@ -121,7 +121,7 @@ def scope(result: Result) -> str:
     )
 
 
-def tables(result: Result) -> RenderableType:
+def tables(result: Comparison) -> RenderableType:
     """The comparison for a terminal."""
     from rich.console import Group
     from rich.table import Table

@@ -17,8 +17,8 @@ from flexnfv.evaluation.fronts import (
     place,
     settings,
 )
-from flexnfv.evaluation.metrics import QUANTITIES
 from flexnfv.evaluation.statistics import Draws, Sample
+from flexnfv.evaluation.sums import QUANTITIES
 
 CORES = np.array([2.0, 4.0, 6.0, 5.0])
 DROPS = np.array([1e-1, 1e-2, 1e-4, 5e-2])  # the last is beaten by the second

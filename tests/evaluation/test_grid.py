@@ -133,7 +133,7 @@ def test_what_ctrl_c_stops_the_same_command_finishes(
 
 
 def test_a_batched_policy_gives_the_records_of_one_episode_at_a_time(bench: Bench) -> None:
-    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.evaluation.episodes import run_episode
     from flexnfv.model import ModelBackend
     from flexnfv.policy import make_policy
 
@@ -147,7 +147,7 @@ def test_a_batched_policy_gives_the_records_of_one_episode_at_a_time(bench: Benc
 
 
 def test_traffic_finer_than_the_interval_keeps_its_bursts_in_a_batch(bench: Bench) -> None:
-    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.evaluation.episodes import run_episode
     from flexnfv.model import ModelBackend
     from flexnfv.policy import make_policy
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.model import ModelBackend
@@ -30,7 +31,7 @@ def episode(
     chain: ServiceChain, trace: Trace, policy: Any
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Dropped packets/s and running instances, per interval."""
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     if policy.foresight:
         policy.reset(chain, 0, trace=trace)
     else:
