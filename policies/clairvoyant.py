@@ -12,7 +12,16 @@ from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled, plain
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
-from flexnfv.mapping import bucket_weights, empty_table, modulus_weights, shares, update_table
+from flexnfv.mapping import (
+    ALGORITHM1,
+    BUCKETS,
+    EVEN,
+    bucket_weights,
+    empty_table,
+    modulus_weights,
+    shares,
+    update_table,
+)
 from flexnfv.parameters import check, per_type
 from flexnfv.policy import BasePolicy, Foreseen, State
 from flexnfv.reading import Reading
@@ -35,6 +44,8 @@ IntArray = npt.NDArray[np.int64]
 FINE = 10
 """Parts of an interval whose highest rate counts, where the trace is finer than the interval."""
 NO_BUDGET = 1 << 30
+ROUNDING = 1.0 - 1e-9
+"""Slack that keeps a bound below what rounding may make of it."""
 
 
 class Shape(NamedTuple):
@@ -59,18 +70,46 @@ class Shape(NamedTuple):
     launch_ahead: int
 
 
-class Tried(NamedTuple):
+class Trials(NamedTuple):
     """What trials found, kept from one interval to the next: most instances stay as they are.
 
+    A batch's arrays have [B, T] before the dimensions told here.
+
     Attributes:
-        state: instance states that the trials began with, [B, T, I].
-        top_share: share of the most loaded instance by count; the first row with launching
-            instances carrying nothing yet, the second with launches completed; infinity where no
-            instance carries anything, NaN where it was not tried, [B, T, 2, I + 1].
+        before: instance states of the interval before, [I].
+        order: running instances in the order in which they would be blocked, then -1, [I].
+        held: buckets of each instance in the table in force, [I].
+        own: share of each instance in the table in force, [I].
+        top: share of the most loaded instance in a trial, infinity where none carries anything,
+            [2, I + 1]; trials are told apart by whether launches count as completed (1) or
+            launching instances carry nothing yet (0), and by the count.
+        known: whether a trial of this interval would find the same, [2, I + 1].
     """
 
+    before: npt.NDArray[np.int8]
+    order: IntArray
+    held: IntArray
+    own: FloatArray
+    top: FloatArray
+    known: npt.NDArray[np.bool_]
+
+
+class OfType(NamedTuple):
+    """One NF type of one row.
+
+    Attributes:
+        t: its number.
+        state, load, parked_s: of the reading, [I].
+        table: bucket table in force, [BUCKETS].
+        trials: its own.
+    """
+
+    t: int
     state: npt.NDArray[np.int8]
-    top_share: FloatArray
+    load: FloatArray
+    parked_s: FloatArray
+    table: npt.NDArray[np.int16]
+    trials: Trials
 
 
 class Scratch(NamedTuple):
@@ -82,6 +121,8 @@ class Scratch(NamedTuple):
     one: IntArray
     row: IntArray
     share: FloatArray
+    quota: IntArray
+    kept: IntArray
     table: npt.NDArray[np.int16]
 
 
@@ -98,7 +139,7 @@ def fewest_of_rows(
     capacity: FloatArray,
     burst: FloatArray,
     tables: npt.NDArray[np.int16],
-    tried: Tried,
+    trials: Trials,
     scratch: Scratch,
     targets: IntArray,
 ) -> None:
@@ -115,115 +156,155 @@ def fewest_of_rows(
         capacity: what one instance carries, packets/s, [B, T].
         burst: what one instance takes while another reruns, packets/s, [B, T].
         tables: bucket tables in force, brought up to date, [B, T, BUCKETS].
-        tried: of the interval before, brought up to date.
+        trials: of the interval before, brought up to date.
         scratch: see `Scratch`.
-        targets: filled, [B, T].
+        targets: filled, [B, T]; 0 where the trace has ended.
     """
     for b in range(state.shape[0]):
-        end = length[trace[b]]
-        first = min(now[b], end - 1)
+        first, end = now[b], length[trace[b]]
+        if first >= end:
+            targets[b] = 0
+            continue
         rate, soon, later = rates[trace[b], first], 0.0, rates[trace[b], first]
         for k in range(first + 1, min(first + 1 + shape.rerun_ahead, end)):
             soon = max(soon, rates[trace[b], k])
         for k in range(first + 1, min(first + 1 + shape.launch_ahead, end)):
             later = max(later, rates[trace[b], k])
         for t in range(state.shape[1]):
-            refresh(shape, t, state[b, t], tables[b, t], tried.state[b, t], tried.top_share[b, t])
-            targets[b, t] = wanted_of_type(
-                shape,
+            of_type = OfType(
                 t,
                 state[b, t],
                 load[b, t],
                 parked_s[b, t],
                 tables[b, t],
-                (rate * through[t], soon * through[t], later * through[t]),
+                Trials(
+                    trials.before[b, t],
+                    trials.order[b, t],
+                    trials.held[b, t],
+                    trials.own[b, t],
+                    trials.top[b, t],
+                    trials.known[b, t],
+                ),
+            )
+            refresh(shape, of_type, scratch)
+            targets[b, t] = wanted_of_type(
+                shape,
+                of_type,
+                rate * through[t],
+                soon * through[t],
+                later * through[t],
                 capacity[b, t],
                 burst[b, t],
-                tried.top_share[b, t],
                 scratch,
             )
 
 
+def refresh(shape: Shape, of: OfType, scratch: Scratch) -> None:
+    """Bring one NF type's table up to date, and forget the trials that no longer hold.
+
+    What a mapping does depends on the table, and the table on who runs. Who is chosen depends on
+    the states; if instances are blocked also on their loads, if parked ones may be stopped on time.
+    """
+    running = 0
+    same = np.isinf(shape.park_timeout_s)
+    same_table = True
+    for slot in range(of.state.shape[0]):
+        runs = of.state[slot] == RUNNING
+        running += runs
+        same_table = same_table and runs == (of.trials.before[slot] == RUNNING)
+        same = same and of.state[slot] == of.trials.before[slot]
+        of.trials.before[slot] = of.state[slot]
+    if not same_table:
+        update_table(shape.kinds[of.t], of.state, of.table)
+        of.trials.held[:] = 0
+        of.trials.own[:] = 0.0
+        for bucket in range(BUCKETS):
+            if of.table[bucket] >= 0:
+                of.trials.held[of.table[bucket]] += 1
+                of.trials.own[of.table[bucket]] += shape.bucket_weight[bucket]
+    for count in range(of.trials.known.shape[1]):
+        if not same:
+            of.trials.known[0, count] = False
+            of.trials.known[1, count] = False
+    forget_other_victims(of, running, scratch)
+
+
+def forget_other_victims(of: OfType, running: int, scratch: Scratch) -> None:
+    """Forget the trials that would block other instances than before; keep in which order they go.
+
+    Loads differ a little in every interval, but the least loaded are mostly the same ones.
+    """
+    order, marks = of.trials.order, scratch.kept
+    for slot in range(order.shape[0]):
+        marks[slot] = 0
+    later = scratch.quota
+    for place in range(running):  # the order of `scaling.victim`: least load, ties highest slot
+        later[place] = -1
+        for slot in range(order.shape[0]):
+            if of.state[slot] == RUNNING and marks[slot] == 0:
+                chosen = later[place]
+                if chosen < 0 or of.load[slot] <= of.load[chosen]:
+                    later[place] = slot
+        marks[later[place]] = 1
+    for slot in range(order.shape[0]):
+        marks[slot] = 0
+    differing = 0
+    for place in range(running):
+        for slot, step in ((order[place], -1), (later[place], 1)):
+            if slot >= 0:
+                differing -= marks[slot] != 0
+                marks[slot] += step
+                differing += marks[slot] != 0
+        order[place] = later[place]
+        if differing:
+            of.trials.known[0, running - place - 1] = False
+            of.trials.known[1, running - place - 1] = False
+    for place in range(running, order.shape[0]):
+        order[place] = -1
+
+
 def wanted_of_type(
     shape: Shape,
-    t: int,
-    state: npt.NDArray[np.int8],
-    load: FloatArray,
-    parked_s: FloatArray,
-    table: npt.NDArray[np.int16],
-    rates: tuple[float, float, float],
+    of: OfType,
+    rate_pps: float,
+    soon_pps: float,
+    later_pps: float,
     capacity_pps: float,
     burst_pps: float,
-    top_share: FloatArray,
     scratch: Scratch,
 ) -> int:
     """The clairvoyant's decision for one NF type.
 
     Args:
-        shape, t, state, load, parked_s, table, top_share, scratch: see `fewest`.
-        rates: what will be offered to the type in the next interval; at most while a rerun would
-            take place; and at most until a launch would be complete.
+        shape, of, scratch: see there.
+        rate_pps: what will be offered to the type in the next interval.
+        soon_pps: at most, until a rerun would be complete.
+        later_pps: at most, until a launch would be complete.
         capacity_pps: what one instance carries.
         burst_pps: what one instance takes while another reruns.
     """
-    rate, soon, later = rates
-    of_type = state, load, parked_s, table
-    wanted = fewest(shape, t, *of_type, rate, capacity_pps, 0, top_share, scratch)
+    wanted = fewest(shape, of, rate_pps, capacity_pps, 0, scratch)
     # A search is left out where what is wanted suffices: its count would be no higher.
-    top = top_share_of(shape, t, *of_type, wanted, 0, top_share, scratch)
-    if soon * top > burst_pps:
-        ready = fewest(shape, t, *of_type, soon, burst_pps, 0, top_share, scratch)
-        wanted = max(wanted, ready)
+    if soon_pps * top_share(shape, of, wanted, 0, scratch) > burst_pps:
+        wanted = max(wanted, fewest(shape, of, soon_pps, burst_pps, 0, scratch))
     here = 0
-    for slot in range(state.shape[0]):
-        here += state[slot] != STOPPED
+    for slot in range(of.state.shape[0]):
+        here += of.state[slot] != STOPPED
     # Only what does not exist yet has to be asked for ahead of its time.
-    if here >= shape.least[t]:
-        most = min(here, shape.most[t])
-        top = top_share_of(shape, t, *of_type, most, 1, top_share, scratch)
-        if later * top <= capacity_pps:
+    if here >= shape.least[of.t]:
+        all_here = min(here, shape.most[of.t])
+        if later_pps * top_share(shape, of, all_here, 1, scratch) <= capacity_pps:
             return wanted
-    ahead = fewest(shape, t, *of_type, later, capacity_pps, 1, top_share, scratch)
+    ahead = fewest(shape, of, later_pps, capacity_pps, 1, scratch)
     return max(wanted, ahead) if ahead > here else wanted
-
-
-def refresh(
-    shape: Shape,
-    t: int,
-    state: npt.NDArray[np.int8],
-    table: npt.NDArray[np.int16],
-    before: npt.NDArray[np.int8],
-    top_share: FloatArray,
-) -> None:
-    """Bring one NF type's table up to date, and forget the trials that no longer hold.
-
-    A trial depends on the states; one that blocks instances also on their loads, and one that may
-    stop parked ones on their time.
-    """
-    running = 0
-    same = np.isinf(shape.park_timeout_s)
-    for slot in range(state.shape[0]):
-        running += state[slot] == RUNNING
-        same = same and state[slot] == before[slot]
-        before[slot] = state[slot]
-    update_table(shape.kinds[t], state, table)
-    for count in range(top_share.shape[1]):
-        if not same or count < running:
-            top_share[0, count] = np.nan
-            top_share[1, count] = np.nan
 
 
 def fewest(
     shape: Shape,
-    t: int,
-    state: npt.NDArray[np.int8],
-    load: FloatArray,
-    parked_s: FloatArray,
-    table: npt.NDArray[np.int16],
+    of: OfType,
     rate_pps: float,
     capacity_pps: float,
     launched: int,
-    top_share: FloatArray,
     scratch: Scratch,
 ) -> int:
     """The fewest instances of one NF type none of which is offered more than it can carry.
@@ -232,77 +313,68 @@ def fewest(
     split the rate.
 
     Args:
-        shape: see `Shape`.
-        t: the NF type.
-        state, load, parked_s: of a reading, [I].
-        table: bucket table in force, [BUCKETS].
+        shape, of, scratch: see there.
         rate_pps: what will be offered to the type.
         capacity_pps: what one instance carries.
         launched: 1 if launches count as completed; else launching instances carry nothing yet.
-        top_share: of the trials, see `Tried`, [2, I + 1].
-        scratch: see `Scratch`.
 
     Returns:
         The count; if none suffices, the one whose most loaded instance is offered least.
     """
-    least, most = shape.least[t], shape.most[t]
+    least, most = shape.least[of.t], shape.most[of.t]
     here = 0
-    for slot in range(state.shape[0]):
-        here += state[slot] == RUNNING or state[slot] == LAUNCHING
+    for slot in range(of.state.shape[0]):
+        here += of.state[slot] == RUNNING or of.state[slot] == LAUNCHING
     # However well the rate is split, so few instances cannot carry it: they need no trial.
-    hopeless = rate_pps * (1.0 - 1e-9) / capacity_pps if capacity_pps > 0 else 0.0
+    hopeless = rate_pps * ROUNDING / capacity_pps if capacity_pps > 0 else 0.0
     for count in range(least, most + 1):
         if max(count, here) >= hopeless:
-            top = top_share_of(
-                shape, t, state, load, parked_s, table, count, launched, top_share, scratch
-            )
+            top = top_share(shape, of, count, launched, scratch)
             if rate_pps * top <= capacity_pps:
                 return int(count)
     best = most
     lowest = np.inf
     for count in range(least, most + 1):
-        highest = rate_pps * top_share_of(
-            shape, t, state, load, parked_s, table, count, launched, top_share, scratch
-        )
+        highest = rate_pps * top_share(shape, of, count, launched, scratch)
         if highest < lowest:
             lowest = highest
             best = count
-    return best
+    return int(best)
 
 
-def top_share_of(
-    shape: Shape,
-    t: int,
-    state: npt.NDArray[np.int8],
-    load: FloatArray,
-    parked_s: FloatArray,
-    table: npt.NDArray[np.int16],
-    count: int,
-    launched: int,
-    top_share: FloatArray,
-    scratch: Scratch,
-) -> float:
-    """The share of the most loaded instance with that count, tried if it was not before."""
-    if not np.isnan(top_share[launched, count]):
-        return float(top_share[launched, count])
-    slots = state.shape[0]
-    trial, command, share = scratch.trial, scratch.command, scratch.share
-    trial[0] = state
-    least, most = shape.least[t], shape.most[t]
+def top_share(shape: Shape, of: OfType, count: int, launched: int, scratch: Scratch) -> float:
+    """The share of the most loaded instance with that count."""
+    if of.trials.known[launched, count]:
+        return float(of.trials.top[launched, count])
+    nobody_launches = choose(shape, of, count, launched, scratch)
+    top = split(shape, of, scratch)
+    of.trials.top[launched, count] = top
+    of.trials.known[launched, count] = True
+    if nobody_launches:  # then it makes no difference whether launches count
+        of.trials.top[1 - launched, count] = top
+        of.trials.known[1 - launched, count] = True
+    return float(top)
+
+
+def choose(shape: Shape, of: OfType, count: int, launched: int, scratch: Scratch) -> bool:
+    """The states that a count leads to, into `scratch.trial`; whether nothing is launching then."""
+    slots = of.state.shape[0]
+    trial, command = scratch.trial, scratch.command
+    trial[0] = of.state
     plan(
         scratch.one * count,
         trial,
-        load.reshape(1, slots),
-        parked_s.reshape(1, slots),
-        scratch.one * least,
-        scratch.one * most,
+        of.load.reshape(1, slots),
+        of.parked_s.reshape(1, slots),
+        scratch.one * shape.least[of.t],
+        scratch.one * shape.most[of.t],
         scratch.one,
         NO_BUDGET,
         shape.park_timeout_s,
         command,
         scratch.clipped,
     )
-    alike = True
+    nobody_launches = True
     for slot in range(slots):
         if command[0, slot] == RERUN:
             trial[0, slot] = RUNNING
@@ -311,24 +383,93 @@ def top_share_of(
         elif command[0, slot] == STOP:
             trial[0, slot] = STOPPED
         elif command[0, slot] == LAUNCH or trial[0, slot] == LAUNCHING:
-            alike = False
+            nobody_launches = False
             if launched:
                 trial[0, slot] = RUNNING
-    scratch.table[:] = table
-    update_table(shape.kinds[t], trial[0], scratch.table)
+    return nobody_launches
+
+
+def split(shape: Shape, of: OfType, scratch: Scratch) -> float:
+    """Share of the most loaded instance under `scratch.trial`; infinity if none carries any."""
+    kind, trial = shape.kinds[of.t], scratch.trial[0]
+    if kind == EVEN:
+        return even_split(
+            of.table, of.trials.held, of.trials.own, shape.bucket_weight, trial, scratch
+        )
+    if kind != ALGORITHM1:
+        scratch.table[:] = of.table
+        update_table(kind, trial, scratch.table)
     unmapped = shares(
-        shape.kinds[t],
-        trial[0],
+        kind,
+        trial,
         scratch.table,
         shape.bucket_weight,
         shape.modulus_weight,
         scratch.row,
-        share,
+        scratch.share,
     )
-    top = np.inf if unmapped > 0 else share.max()
-    top_share[launched, count] = top
-    if alike:  # nothing launches, so it makes no difference whether launches count
-        top_share[1 - launched, count] = top
+    return np.inf if unmapped > 0 else float(scratch.share.max())
+
+
+def even_split(
+    table: npt.NDArray[np.int16],
+    held: IntArray,
+    own: FloatArray,
+    bucket_weight: FloatArray,
+    trial: npt.NDArray[np.int8],
+    scratch: Scratch,
+) -> float:
+    """`update_table` and `shares` of the even mapping in one pass, which leaves the table alone.
+
+    Args:
+        table: in force, [BUCKETS].
+        held, own: buckets and share of each instance by that table, [I].
+        bucket_weight: see `Shape`.
+        trial: instance states that the table is to be brought up to date for, [I].
+        scratch: see there.
+
+    Returns:
+        The share of the most loaded instance; infinity if none runs.
+    """
+    quota, kept, share = scratch.quota, scratch.kept, scratch.share
+    running = 0
+    for slot in range(trial.shape[0]):
+        running += trial[slot] == RUNNING
+    if running == 0:
+        return np.inf
+    base = BUCKETS // running
+    for slot in range(trial.shape[0]):
+        quota[slot] = base if trial[slot] == RUNNING else 0
+        share[slot] = own[slot] if trial[slot] == RUNNING else 0.0
+    for _ in range(BUCKETS % running):
+        best = -1
+        for slot in range(trial.shape[0]):
+            if (
+                trial[slot] == RUNNING
+                and quota[slot] == base
+                and (best < 0 or held[slot] > held[best])
+            ):
+                best = slot
+        quota[best] = base + 1
+    for slot in range(trial.shape[0]):
+        kept[slot] = min(held[slot], quota[slot])
+    # An instance keeps its first buckets; the others go, in order, to who has too few.
+    receiver = 0
+    for bucket in range(BUCKETS):
+        owner = table[bucket]
+        if owner >= 0 and kept[owner] > 0:
+            kept[owner] -= 1
+        else:
+            while held[receiver] >= quota[receiver] or trial[receiver] != RUNNING:
+                receiver += 1
+            if owner >= 0:
+                share[owner] -= bucket_weight[bucket]
+            share[receiver] += bucket_weight[bucket]
+            quota[receiver] -= 1
+    top = 0.0
+    for slot in range(trial.shape[0]):
+        if trial[slot] == RUNNING:
+            top = max(top, share[slot])
     return top
 
 
@@ -412,6 +553,8 @@ class Clairvoyant(BasePolicy):
             one=np.ones(1, np.int64),
             row=np.empty(slots, np.int64),
             share=np.empty(slots),
+            quota=np.empty(slots, np.int64),
+            kept=np.empty(slots, np.int64),
             table=empty_table(),
         )
 
@@ -432,11 +575,15 @@ class Clairvoyant(BasePolicy):
         rows, types, slots = len(self._trace), chain.types, chain.slots
         if self.tables is None:
             self.tables = np.tile(empty_table(), (*reading.batch, types, 1))
-            self._tried = None
-        if self._tried is None:  # a state that was restored knows the tables alone
-            self._tried = Tried(
-                np.full((rows, types, slots), -1, np.int8),
-                np.full((rows, types, 2, slots + 1), np.nan),
+            self._trials = None
+        if self._trials is None:  # a state that was restored knows the tables alone
+            self._trials = Trials(
+                before=np.full((rows, types, slots), -1, np.int8),
+                order=np.full((rows, types, slots), -1, np.int64),
+                held=np.zeros((rows, types, slots), np.int64),
+                own=np.zeros((rows, types, slots)),
+                top=np.zeros((rows, types, 2, slots + 1)),
+                known=np.zeros((rows, types, 2, slots + 1), np.bool_),
             )
         targets = np.empty((rows, types), np.int64)
         of_rows = (rows, types, slots)
@@ -453,7 +600,7 @@ class Clairvoyant(BasePolicy):
             self._capacity,
             self._burst,
             self.tables.reshape(rows, types, -1),
-            self._tried,
+            self._trials,
             self._scratch,
             targets,
         )
@@ -462,7 +609,7 @@ class Clairvoyant(BasePolicy):
     def restore_state(self, state: State) -> None:
         """Continue from an exported state."""
         super().restore_state(state)
-        self._tried = None
+        self._trials = None
 
 
 def highest_rates(trace: Trace, interval_s: float) -> FloatArray:
