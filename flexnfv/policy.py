@@ -8,8 +8,10 @@ the same door as everybody else's. A spec names one, with its parameters if need
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Protocol, Union, get_args, get_origin, runtime_checkable
@@ -111,7 +113,13 @@ class BasePolicy:
 
 def registered() -> dict[str, EntryPoint]:
     """Every registered policy by name."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+    return dict(_registered(entry_points, tuple(sys.path)))
+
+
+@cache
+def _registered(find: Callable[..., EntryPoints], path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Looking through all that is installed takes ten milliseconds; a grid asks thousands of times.
+    return {point.name: point for point in sorted(find(group=GROUP))}
 
 
 def make_policy(spec: str, **parameters: Any) -> Policy:

@@ -61,9 +61,10 @@ class PolicyBatch:
     """
 
     def __init__(self, specs: Sequence[str]) -> None:
+        known = {spec: group(spec) for spec in dict.fromkeys(specs)}
         groups: dict[Hashable, list[int]] = {}
         for row, spec in enumerate(specs):
-            groups.setdefault(group(spec) or (spec, row), []).append(row)
+            groups.setdefault(known[spec] or (spec, row), []).append(row)
         self._parts: list[_Part] = []
         for rows in groups.values():
             policy, single = stacked([specs[row] for row in rows])
@@ -164,10 +165,10 @@ def stacked(specs: Sequence[str]) -> tuple[Policy, bool]:
     if len(set(specs)) == 1:
         return make_policy(specs[0]), group(specs[0]) is None
     factory, _ = policy_class(specs[0])
-    settings = [_complete(factory, policy_class(spec)[1]) for spec in specs]
+    known = {spec: _complete(factory, policy_class(spec)[1]) for spec in dict.fromkeys(specs)}
     parameters: dict[str, Any] = {}
-    for name, value in settings[0].items():
-        values = [setting[name] for setting in settings]
+    for name, value in known[specs[0]].items():
+        values = [known[spec][name] for spec in specs]
         alike = all(other == value for other in values)
         parameters[name] = value if alike else np.array(values)
     return instance(factory, parameters, specs[0]), False
