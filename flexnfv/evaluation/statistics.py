@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from flexnfv.evaluation.metrics import ratio
 
@@ -62,7 +61,11 @@ class Difference:
 
 def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
     """Mean of the middle half: a quarter of the values is cut off at each end."""
-    return np.asarray(stats.trim_mean(values, 0.25, axis=axis), dtype=np.float64)
+    cut = values.shape[axis] // 4
+    if cut == 0:
+        return np.asarray(values.mean(axis=axis))
+    sorted_values = np.moveaxis(np.sort(values, axis=axis), axis, -1)
+    return np.asarray(sorted_values[..., cut:-cut].mean(axis=-1))
 
 
 class Draws:
@@ -113,6 +116,7 @@ class Sample:
         self.name = name
         self.sums = sums
         self.draws = draws
+        self._known: dict[str, FloatArray] = {}
 
     @cached_property
     def _resampled(self) -> FloatArray:
@@ -134,6 +138,11 @@ class Sample:
 
     def resamples(self, measure: str) -> FloatArray:
         """The estimate under every resample, [B]."""
+        if measure not in self._known:
+            self._known[measure] = self._resamples(measure)
+        return self._known[measure]
+
+    def _resamples(self, measure: str) -> FloatArray:
         runs = ratio(self._resampled, measure).reshape(self.draws.resamples, -1)
         if np.isfinite(runs).all():
             return interquartile_mean(runs)
