@@ -19,6 +19,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -49,6 +52,15 @@ def bound(function: Callable[..., Any], *tables: Any, plain: bool = False) -> Ca
     import flexnfv.handles as handles
 
     return partial(compiled(function), *map(handles.Handle, tables))
+
+
+def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as compiled functions are made for it: contiguous, and not read-only.
+
+    Any other would make numba compile once more, which takes longer than an interval may.
+    """
+    found = np.ascontiguousarray(array)
+    return found if found.flags.writeable else found.copy()
 
 
 def _compiled(function: Any, done: dict[Any, Any]) -> Any:

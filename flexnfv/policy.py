@@ -9,8 +9,10 @@ the same door as everybody else's. A spec names one, with its parameters if need
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +28,8 @@ from flexnfv.traces import Trace
 
 GROUP = "flexnfv.policies"
 State = dict[str, npt.NDArray[Any]]
+Foreseen = Trace | Sequence[Trace] | None
+"""What a policy with foresight is shown: the trace to come, or one for each row of a batch."""
 
 
 @runtime_checkable
@@ -34,14 +38,15 @@ class Policy(Protocol):
 
     Attributes:
         foresight: whether the evaluation hands the trace to `reset` (only the clairvoyant).
-        batched: whether `decide` takes a batch of readings and answers for each of them.
+        batched: whether `decide` takes a batch of readings and answers for each of them. With
+            foresight too, `reset` is handed one trace for each row of the batch.
     """
 
     foresight: ClassVar[bool]
     batched: ClassVar[bool]
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Start an episode on `chain`; clears counters, windows and every other state."""
         ...
@@ -67,16 +72,24 @@ class BasePolicy:
 
     A subclass lists its state attributes in `state_names`; `export_state` and `restore_state`
     then follow. Attributes that are None (not yet sized by a reading) are left out.
+
+    Attributes:
+        vectorised: parameters that may be arrays with a number for each row of a batch; the
+            evaluation then runs many settings of a policy as one.
+        stochastic: whether decisions depend on the seed given to `reset`. Each row of a batch is
+            then decided for by an instance of its own, under its own seed.
     """
 
     foresight: ClassVar[bool] = False
     batched: ClassVar[bool] = False
+    vectorised: ClassVar[tuple[str, ...]] = ()
+    stochastic: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ()
 
     chain: ServiceChain
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Remember the chain and clear the state."""
         self.chain = chain
@@ -104,7 +117,13 @@ class BasePolicy:
 
 def registered() -> dict[str, EntryPoint]:
     """Every registered policy by name."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+    return dict(_registered(entry_points, tuple(sys.path)))
+
+
+@cache
+def _registered(find: Callable[..., EntryPoints], path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Looking through all that is installed takes ten milliseconds; a grid asks thousands of times.
+    return {point.name: point for point in sorted(find(group=GROUP))}
 
 
 def make_policy(spec: str, **parameters: Any) -> Policy:
@@ -116,6 +135,15 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
 
     Raises:
         InputError: an unknown name (the nearest is given), an unknown parameter, a bad value.
+    """
+    factory, given = policy_class(spec, **parameters)
+    return instance(factory, given, spec)
+
+
+def policy_class(spec: str, **parameters: Any) -> tuple[Callable[..., Policy], dict[str, Any]]:
+    """What makes the policy that a spec names, and the parameters that it is made with.
+
+    Args, Raises: see `make_policy`; values are not checked yet.
     """
     parts = policy_spec(spec)
     name = parts.head
@@ -137,11 +165,19 @@ def make_policy(spec: str, **parameters: Any) -> Policy:
             raise InputError(
                 f"{key} is {error.text!r}, it takes {error.words}", where=f"policy {name!r}"
             ) from None
+    return factory, given
+
+
+def instance(factory: Callable[..., Policy], parameters: Mapping[str, Any], spec: str) -> Policy:
+    """The policy made with those parameters.
+
+    Raises:
+        InputError: a bad value; `spec` says of which policy.
+    """
     try:
-        policy: Policy = factory(**given)
+        return factory(**parameters)
     except (TypeError, ValueError) as error:
         raise InputError(str(error), where=f"policy {spec!r}") from error
-    return policy
 
 
 def parameters_of(name: str) -> Mapping[str, inspect.Parameter]:

@@ -165,8 +165,15 @@ class Reading:
         return self.of({name: array.copy() for name, array in self.items()})
 
     def __getitem__(self, index: Any) -> Self:
-        """One or some readings of a batch (views)."""
-        return type(self)(**{name: np.asarray(array[index]) for name, array in self.items()})
+        """One or some readings of a batch (views), with what is derived already."""
+        part = self.of({name: np.asarray(array[index]) for name, array in self.items()})
+        for name in _DERIVED:
+            if name in self.__dict__:
+                part.__dict__[name] = self.__dict__[name][index]
+        if "_demand" in self.__dict__:
+            chain, demand = self.__dict__["_demand"]
+            part.__dict__["_demand"] = (chain, demand[index])
+        return part
 
     def __getstate__(self) -> dict[str, Array]:
         return dict(self.items())
@@ -267,6 +274,19 @@ class Reading:
             out=np.zeros_like(self.offered_pps),
             where=self.offered_pps > 0,
         )
+
+
+_DERIVED = (
+    "load",
+    "running",
+    "launching",
+    "draining",
+    "blocked",
+    "type_arrived_pps",
+    "type_dropped_pps",
+    "drop_rate",
+)
+"""Derived figures that are kept once they are asked for; a batch's dimensions stand first."""
 
 
 @cache

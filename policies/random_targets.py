@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.policy import BasePolicy, State
+from flexnfv.policy import BasePolicy, Foreseen, State
 from flexnfv.reading import Reading
-from flexnfv.traces import Trace
 
 _MASK64 = (1 << 64) - 1
 
@@ -23,12 +22,13 @@ class RandomTargets(BasePolicy):
     """
 
     batched: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Restart the random stream."""
         super().reset(chain, seed)

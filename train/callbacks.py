@@ -13,7 +13,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from flexnfv.envs.sb3 import RowVecEnv
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.progress import Begin
 from flexnfv.train.export import Kept, keep, read_kept
 from flexnfv.train.ordinal import Actor, OrdinalPolicy

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flexnfv.errors import BackendError
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.progress import Begin, phases
 
 Train = Callable[[int, Begin], Path]

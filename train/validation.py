@@ -17,7 +17,7 @@ import numpy.typing as npt
 from flexnfv.action import decode_offsets, need
 from flexnfv.chain import ServiceChain
 from flexnfv.decision import Decision
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.model import BatchModel
 from flexnfv.observation import ObservationEncoder
 from flexnfv.policy import Policy

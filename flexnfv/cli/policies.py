@@ -53,8 +53,8 @@ def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
         }
         for parameter in inspect.signature(factory).parameters.values()
     ]
-    front = getattr(factory, "front", ())
-    axes = (front,) if front and isinstance(front[0], str) else front
+    sweep = getattr(factory, "sweep", ())
+    axes = (sweep,) if sweep and isinstance(sweep[0], str) else sweep
     if json:
         _print_json(
             {

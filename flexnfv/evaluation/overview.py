@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flexnfv.evaluation.contestants import Contestant
+from flexnfv.evaluation.candidates import Candidate
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
 from flexnfv.evaluation.result import Result
@@ -32,10 +32,10 @@ def write(result: Result, path: Path) -> None:
         figure.savefig(temporary, dpi=150, format="png")
 
 
-def shown(result: Result) -> list[Contestant]:
-    """The baseline and the first contestant that is not the baseline or static, if any."""
+def shown(result: Result) -> list[Candidate]:
+    """The baseline and the first candidate that is not the baseline or static, if any."""
     baseline = next(one for one in result.named if one.name == result.grid.baseline)
-    others = [one for one in result.named if one is not baseline and one.members != ("static",)]
+    others = [one for one in result.named if one is not baseline and one.specs != ("static",)]
     return [baseline, *others[:1]]
 
 
@@ -88,7 +88,7 @@ def _log_range(low: float, high: float) -> tuple[float, float]:
 def _cores(axes: Any, result: Result) -> None:
     trace = busiest(result)
     for one in shown(result):
-        chain = result.episode(one.members[0], trace).chain
+        chain = result.episode(one.specs[0], trace).chain
         time = thin(chain["time_s"], np.max)
         axes.plot(time, thin(chain["cores"], np.mean), label=f"cores: {one.name}")
     rate = axes.twinx()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 
 EVERY_S: Final = 5.0
 """Seconds between two lines."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from flexnfv.evaluation import tables
 from flexnfv.evaluation.fronts import DROP_FLOOR
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import LEVEL, MARGIN, RESAMPLES
@@ -71,7 +71,7 @@ def html(result: Result) -> str:
         floor=f"{DROP_FLOOR:g}",
         placements=tables.placements(result),
         details=tables.details(result),
-        definitions=list(FIGURES.values()),
+        definitions=list(MEASURES.values()),
         by_trace=_by_trace(result),
         first_seed=grid.seeds[0],
         time_lines=[
@@ -156,7 +156,7 @@ def time_line(result: Result, trace: int) -> go.Figure:
     )
     counts = []
     for order, one in enumerate(result.named):
-        episode = result.episode(one.members[0], trace)
+        episode = result.episode(one.specs[0], trace)
         before = len(figure.data)
         shown = order == 0
         _add_rates(figure, episode, shown)
@@ -269,7 +269,7 @@ def _what_was_run(result: Result) -> dict[str, Any]:
         "calibration": grid.chain.measured.model_dump(mode="json"),
     }
     return {
-        "policies": [[one.name, ", ".join(one.members)] for one in result.named],
+        "policies": [[one.name, ", ".join(one.specs)] for one in result.named],
         "traces": [
             [
                 trace.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import Interval
 from flexnfv.terminal import Listing
@@ -58,7 +58,7 @@ def comparison(result: Result) -> tuple[list[str], Rows]:
     for one in result.named:
         found = result.intervals[one.name]
         row = [
-            one.name if len(one.members) == 1 else f"{one.name} ({len(one.members)} seeds)",
+            one.name if len(one.specs) == 1 else f"{one.name} ({len(one.specs)} seeds)",
             with_interval(found["drop_rate"], 3, 100),
             with_interval(found["core_usage"], 2),
         ]
@@ -79,14 +79,14 @@ def details(result: Result) -> tuple[list[str], Rows]:
     """Heading and rows of the other figures."""
     heading = ["policy"]
     for name in _DETAILS:
-        heading.append(FIGURES[name].title)
+        heading.append(MEASURES[name].title)
         if name == "reaction_s":
             heading.append("p95 s")
     rows = []
     for one in result.named:
         row = [one.name]
         for name in _DETAILS:
-            figure = FIGURES[name]
+            figure = MEASURES[name]
             estimate = result.intervals[one.name][name].estimate
             row.append(number(estimate * figure.factor, figure.digits))
             if name == "reaction_s":

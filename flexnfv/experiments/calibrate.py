@@ -20,7 +20,7 @@ from flexnfv.backend import Backend, Description
 from flexnfv.backends import make_backend, options_of
 from flexnfv.chain import Calibration, Name, NFCalibration, NFType, ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.experiments import latency, pages

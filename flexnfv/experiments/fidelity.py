@@ -18,8 +18,8 @@ import numpy.typing as npt
 from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.contestants import Contestant, check
-from flexnfv.evaluation.episode import intervals
+from flexnfv.evaluation.candidates import Candidate, check
+from flexnfv.evaluation.episodes import intervals
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode
@@ -212,11 +212,11 @@ def fidelity(
         BackendError: the backend died.
         KeyboardInterrupt: Ctrl-C, SIGTERM. `out` has the policies that were finished before.
     """
-    judged = modelled or chain
+    policy_chain = modelled or chain
     refuse_existing(out)
     if not policies:
         raise InputError("no policy to compare", where="policies", fix="name at least one")
-    check([Contestant(spec, (spec,)) for spec in policies], judged, trace)
+    check([Candidate(spec, (spec,)) for spec in policies], policy_chain, trace)
     findings: list[Finding] = []
     lasts = intervals(trace, chain) - 1
     with (
@@ -228,20 +228,20 @@ def fidelity(
             for spec in policies:
                 tell(f"{backend}: {spec}")
                 # The policy takes its thresholds from the same calibration on both sides.
-                other = live.run(chain, make_policy(spec), trace, seed, judged)
+                other = live.run(chain, make_policy(spec), trace, seed, policy_chain)
                 tell(f"model: {spec}")
-                closed = model.run(judged, make_policy(spec), trace, seed)
+                closed = model.run(policy_chain, make_policy(spec), trace, seed)
                 replayed = None
                 if replay_targets:
                     again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                    replayed = model.run(judged, again, trace, seed)
+                    replayed = model.run(policy_chain, again, trace, seed)
                 description = live.backend(chain).description
                 found = compare(spec, backend, other, closed, replayed, taken=findings)
                 findings.append(
                     replace(
                         found,
                         claims=(traffic_claim(rates_off(other, trace)), *found.claims),
-                        notes=(*found.notes, *_scales(judged, description)),
+                        notes=(*found.notes, *_scales(policy_chain, description)),
                     )
                 )
                 facts = made_with() | {
@@ -249,7 +249,7 @@ def fidelity(
                     "chain": chain.name,
                     "policies": list(policies),
                     "seed": seed,
-                    "model's calibration": judged.calibration,
+                    "model's calibration": policy_chain.calibration,
                     backend: asdict(description),
                 }
                 _keep(out, f"The model against {backend}", {backend: findings}, facts)

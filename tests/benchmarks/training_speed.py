@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 
 OTHER = "imports, law, export"
 

@@ -1,4 +1,4 @@
-"""Who takes part in a grid: policies by spec, bundles of several training seeds, swept settings."""
+"""What a grid compares: policies by spec, bundles of several training seeds, swept settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, Final
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.evaluation.fronts import settings
-from flexnfv.policy import Policy, make_policy, registered
+from flexnfv.policy import make_policy, registered
+from flexnfv.policy_batch import PolicyBatch
 from flexnfv.suggest import known
 from flexnfv.traces import Trace
 
@@ -24,24 +25,24 @@ _LABELLED = re.compile(r"^([^=:/\s]+)=(.+)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One policy of the comparison.
+class Candidate:
+    """One policy of the comparison, with all of its training seeds.
 
     Attributes:
         name: how tables call it.
-        members: one spec per training seed; a heuristic has one.
-        heuristic: the registered policy whose front this is a point of; "" if it is none.
+        specs: one per training seed; a heuristic has one.
+        heuristic: the registered policy whose sweep this is a setting of; "" if it is none.
         setting: the swept parameters' values of such a point.
     """
 
     name: str
-    members: tuple[str, ...]
+    specs: tuple[str, ...]
     heuristic: str = ""
     setting: Mapping[str, Any] = field(default_factory=dict)
 
 
-def contestant(text: str) -> Contestant:
-    """The contestant that `[NAME=]SPEC` names.
+def candidate(text: str) -> Candidate:
+    """The candidate that `[NAME=]SPEC` names.
 
     SPEC is a policy spec (`watermark`, `target_tracking:target=0.6`), the path of a bundle, or a
     pattern (`run/seed*/best.onnx`) whose bundles are the training seeds of one policy.
@@ -54,32 +55,32 @@ def contestant(text: str) -> Contestant:
     name, spec = labelled.groups() if labelled else (text, text)
     if any(mark in spec for mark in "*?[") and not Path(spec).exists():
         # Path.glob takes no absolute pattern.
-        members = tuple(sorted(glob.glob(spec, recursive=True)))  # noqa: PTH207
-        if not members:
+        specs = tuple(sorted(glob.glob(spec, recursive=True)))  # noqa: PTH207
+        if not specs:
             raise InputError("no bundle matches", where=repr(spec), fix="check the pattern")
-        return Contestant(name, members)
+        return Candidate(name, specs)
     if spec.endswith(".onnx") and not Path(spec).is_file():
         raise InputError("no such bundle", where=repr(spec), fix="check the path")
-    return Contestant(name, (spec,))
+    return Candidate(name, (spec,))
 
 
-def contestants(policies: Iterable[str] | Mapping[str, str | Sequence[str]]) -> list[Contestant]:
-    """Contestants in the order given.
+def candidates(policies: Iterable[str] | Mapping[str, str | Sequence[str]]) -> list[Candidate]:
+    """Candidates in the order given.
 
     Args:
         policies: `[NAME=]SPEC` texts, or a mapping from names to one spec or to the specs of
             several training seeds.
 
     Raises:
-        InputError: see `contestant`; or none at all; or a name twice.
+        InputError: see `candidate`; or none at all; or a name twice.
     """
     found = (
         [
-            Contestant(name, (specs,) if isinstance(specs, str) else tuple(specs))
+            Candidate(name, (specs,) if isinstance(specs, str) else tuple(specs))
             for name, specs in policies.items()
         ]
         if isinstance(policies, Mapping)
-        else [contestant(text) for text in policies]
+        else [candidate(text) for text in policies]
     )
     if not found:
         raise InputError("no policy to evaluate", where="policies", fix="name at least one")
@@ -94,68 +95,60 @@ def contestants(policies: Iterable[str] | Mapping[str, str | Sequence[str]]) -> 
     return found
 
 
-def with_baseline(found: Sequence[Contestant], baseline: str) -> list[Contestant]:
-    """The contestants with the baseline among them, last if it was not named.
+def with_baseline(found: Sequence[Candidate], baseline: str) -> list[Candidate]:
+    """The candidates with the baseline among them, last if it was not named.
 
     Raises:
-        InputError: the baseline is neither a contestant nor a policy.
+        InputError: the baseline is neither a candidate nor a policy.
     """
     names = [one.name for one in found]
     if baseline in names:
         return list(found)
     if baseline.partition(":")[0] not in registered() and not Path(baseline).is_file():
         known(baseline, [*names, *registered()], kind="baseline")
-    return [*found, contestant(baseline)]
+    return [*found, candidate(baseline)]
 
 
-def sweeps(found: Sequence[Contestant]) -> list[Contestant]:
-    """The settings of every heuristic among the contestants, and of the clairvoyant bound.
+def sweeps(found: Sequence[Candidate]) -> list[Candidate]:
+    """The settings of every heuristic among the candidates, and of the clairvoyant bound.
 
-    A heuristic is a registered policy whose class declares `front`. Its settings start from its
-    defaults, whatever parameters the contestant itself has.
+    A heuristic is a registered policy whose class declares `sweep`. Its settings start from its
+    defaults, whatever parameters the candidate itself has.
     """
     points = registered()
     heuristics = dict.fromkeys(
-        spec.partition(":")[0] for one in found for spec in one.members if "/" not in spec
+        spec.partition(":")[0] for one in found for spec in one.specs if "/" not in spec
     )
     if BOUND in points:
         heuristics[BOUND] = None
-    swept: list[Contestant] = []
+    swept: list[Candidate] = []
     for name in heuristics:
-        front = getattr(points[name].load(), "front", None) if name in points else None
-        if front:
-            swept += [_setting(name, values) for values in settings(front)]
+        sweep = getattr(points[name].load(), "sweep", None) if name in points else None
+        if sweep:
+            swept += [_setting(name, values) for values in settings(sweep)]
         elif name == BOUND:
-            swept.append(Contestant(f"{BOUND} (bound)", (BOUND,), heuristic=BOUND))
+            swept.append(Candidate(f"{BOUND} (bound)", (BOUND,), heuristic=BOUND))
     return swept
 
 
-def _setting(heuristic: str, values: Mapping[str, Any]) -> Contestant:
+def _setting(heuristic: str, values: Mapping[str, Any]) -> Candidate:
     pairs = ",".join(f"{key}={value}" for key, value in values.items())
-    return Contestant(f"{heuristic} [{pairs}]", (f"{heuristic}:{pairs}",), heuristic, dict(values))
+    return Candidate(f"{heuristic} [{pairs}]", (f"{heuristic}:{pairs}",), heuristic, dict(values))
 
 
-def check(found: Iterable[Contestant], chain: ServiceChain, trace: Trace) -> None:
-    """Make and reset every member once, so that a grid fails before it starts.
+def check(found: Iterable[Candidate], chain: ServiceChain, trace: Trace) -> None:
+    """Make and reset every policy once, so that a grid fails before it starts.
 
     Raises:
         InputError: an unknown policy or parameter, a bad value, a bundle that does not fit.
     """
     for one in found:
-        for spec in one.members:
-            start(make_policy(spec), chain, trace, seed=0)
-
-
-def start(policy: Policy, chain: ServiceChain, trace: Trace, seed: int) -> None:
-    """Reset a policy for an episode; only one that declares foresight is shown the trace."""
-    if policy.foresight:
-        policy.reset(chain, seed, trace=trace)
-    else:
-        policy.reset(chain, seed)
+        for spec in one.specs:
+            PolicyBatch.of(make_policy(spec)).reset(chain, [0], [trace])
 
 
 def fingerprint(spec: str) -> str:
-    """What identifies a member: its spec, and its bundle's bytes if it is one (SHA-256, hex)."""
+    """What identifies a policy: its spec, and its bundle's bytes if it is one (SHA-256, hex)."""
     digest = hashlib.sha256(spec.encode())
     path = Path(spec.partition("bundle=")[2].partition(",")[0] or spec)
     if path.is_file():
