@@ -127,14 +127,19 @@ def flows_off_row(w: int, e: int, t: int, before: int, c: Constants, s: State, x
 def flows_elsewhere(e: int, t: int, c: Constants, s: State) -> int:
     """Flows that Algorithm 1's row sends elsewhere than the sets of buckets do."""
     existing = s.existing[e, t]
+    some_held = False
+    for i in range(s.used[e, t]):
+        some_held |= s.held[e, t, i] > 0
     moved = 0
     for u in range(c.hashes.shape[0]):
         slot = s.row[e, t, c.hashes[u] % existing] if existing > 0 else NO_INSTANCE
+        bucket = c.hashes[u] % BUCKETS
+        elsewhere = some_held  # All buckets have an instance, or none has.
         if slot != NO_INSTANCE:
-            bucket = c.hashes[u] % BUCKETS
             word = s.buckets[e, t, slot, bucket // WORD_BITS]
-            if (word >> np.uint64(bucket % WORD_BITS)) & ONE == NO_BITS:
-                moved += c.hash_flows[u]
+            elsewhere = (word >> np.uint64(bucket % WORD_BITS)) & ONE == NO_BITS
+        if elsewhere:
+            moved += c.hash_flows[u]
     return moved
 
 
