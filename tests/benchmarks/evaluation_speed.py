@@ -99,7 +99,7 @@ def timed(run: Callable[[Path], None], repeat: int) -> None:
 def main() -> None:
     """Time what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", default=["train", "bench"], choices=["train", "bench"])
+    parser.add_argument("what", nargs="?", choices=["train", "bench"])
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:  # compiles what is not compiled yet
@@ -111,7 +111,7 @@ def main() -> None:
             out=Path(name) / "out",
             progress=False,
         )
-    for what in args.what:
+    for what in [args.what] if args.what else ["train", "bench"]:
         timed({"train": train, "bench": bench}[what], args.repeat)
 
 
