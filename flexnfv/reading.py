@@ -157,8 +157,8 @@ class Reading:
 
     def items(self) -> Iterator[tuple[str, Array]]:
         """Field names and their arrays."""
-        for item in fields(self):
-            yield item.name, getattr(self, item.name)
+        for name in FIELDS:
+            yield name, self.__dict__[name]
 
     def copy(self) -> Self:
         """A reading of its own; a backend may reuse its buffers in the next step."""
@@ -166,13 +166,14 @@ class Reading:
 
     def __getitem__(self, index: Any) -> Self:
         """One or some readings of a batch (views), with what is derived already."""
-        part = self.of({name: np.asarray(array[index]) for name, array in self.items()})
+        place = (*index, ...) if isinstance(index, tuple) else (index, ...)
+        part = self.of({name: self.__dict__[name][place] for name in FIELDS})
         for name in _DERIVED:
             if name in self.__dict__:
-                part.__dict__[name] = self.__dict__[name][index]
+                part.__dict__[name] = self.__dict__[name][place]
         if "_demand" in self.__dict__:
             chain, demand = self.__dict__["_demand"]
-            part.__dict__["_demand"] = (chain, demand[index])
+            part.__dict__["_demand"] = (chain, demand[place])
         return part
 
     def __getstate__(self) -> dict[str, Array]:
@@ -276,6 +277,8 @@ class Reading:
         )
 
 
+FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Reading))
+"""Names of a reading's fields."""
 _DERIVED = (
     "load",
     "running",

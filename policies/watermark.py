@@ -122,10 +122,11 @@ def decide(
             for array in (reading.state, reading.load, reading.queue, reading.load_if_blocked)
         ),
         *(
-            plain(np.broadcast_to(array, types)).reshape(rows[:2])
-            for array in (reading.unsettled, reading.deaths, memory.wanted, *thresholds)
+            plain(array).reshape(rows[:2])
+            for array in (reading.unsettled, reading.deaths, memory.wanted)
         ),
-        plain(np.broadcast_to(per_type(rules.queue_checks), types)).reshape(rows[:2]),
+        *(plain(array).reshape(-1, shape[-2]) for array in thresholds),
+        plain(np.asarray(rules.queue_checks)).reshape(-1),
         _Rules(
             rules.extra_on_queue,
             rules.block_on_queue == "victim",
@@ -173,8 +174,14 @@ def _decide_rows(
     short_checks: IntArray,
     targets: IntArray,
 ) -> None:
-    """`decide` for every row and NF type; arrays are [N, T] or [N, T, I], the last three filled."""
+    """`decide` for every row and NF type.
+
+    Readings and what is filled, the last three, are [N, T] or [N, T, I]; thresholds are [N, T] and
+    checks [N], or with one row for all.
+    """
     for n in range(state.shape[0]):
+        of_thresholds = n if high.shape[0] > 1 else 0
+        checks = queue_checks[n] if queue_checks.shape[0] > 1 else queue_checks[0]
         for t in range(state.shape[1]):
             targets[n, t] = _decide_type(
                 state[n, t],
@@ -184,10 +191,10 @@ def _decide_rows(
                 not (rules.wait_for_full_interval and unsettled[n, t]),
                 deaths[n, t],
                 wanted[n, t],
-                high[n, t],
-                low[n, t],
-                threshold[n, t],
-                queue_checks[n, t],
+                high[of_thresholds, t],
+                low[of_thresholds, t],
+                threshold[of_thresholds, t],
+                checks,
                 rules,
                 long_checks[n, t],
                 short_checks[n, t],
@@ -396,7 +403,7 @@ class Watermark(BasePolicy):
         high = chain.high_load if self.high is None else per_type(self.high) * chain.max_load
         low = own if self.low is None else per_type(self.low)
         queue = per_type(self.queue_threshold) * chain.ring_slots.astype(np.float64)
-        self.thresholds = Thresholds(high, low * high, queue)
+        self.thresholds = Thresholds(*np.broadcast_arrays(high, low * high, queue))
         # Compiled now: that takes longer than an interval may.
         blank = Reading.zeros(chain.types, chain.slots)
         alone = Thresholds(*(np.ones(chain.types) for _ in Thresholds._fields))

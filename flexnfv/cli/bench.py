@@ -28,6 +28,7 @@ def bench(
     peak: str | None = None,
     compress: float = 1.0,
     segment: str | None = None,
+    processes: int = 1,
     ray: tuple[str, ...] | None = None,
     json: bool = False,
 ) -> int | None:
@@ -52,6 +53,7 @@ def bench(
             peak_pps if not given.
         compress: time compression of trace files: 60 turns a sample a minute into one a second.
         segment: START:END, seconds of the compressed time to cut trace files to.
+        processes: processes of this machine that share the work.
         ray: run on Ray: without a value on this machine's cores, else on the cluster at that
             address.
         json: print the result as JSON, and nothing else, on standard output.
@@ -80,6 +82,7 @@ def bench(
             peak=_peak(peak),
             compress=compress,
             segment=cut,
+            processes=processes,
             ray=address,
             started=started,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
 from flexnfv.evaluation.candidates import candidates, check, sweeps, with_baseline
 from flexnfv.evaluation.episodes import Outcome, Tick
@@ -105,7 +107,9 @@ def benchmark(
     todo = [cell for cell in grid.cells() if cell not in measured]
     total = sum(grid.lengths[cell.trace] - 1 for cell in todo)
     with bar("evaluating", total, shown=progress and bool(todo)) as tick:
-        for outcomes in run(grid, todo, processes=processes, ray=ray, tick=tick):
+        who: dict[str, Any] = {"processes": processes, "ray": ray}
+        tell = _tell_of_compiling if progress else None
+        for outcomes in run(grid, todo, **who, tick=tick, compiling=tell):
             store.keep(outcomes)
             measured.update({cell: outcome.sums for cell, outcome in outcomes.items()})
     return Result(store, measured, scratch)
@@ -118,6 +122,7 @@ def run(
     processes: int = 1,
     ray: str | None = None,
     tick: Tick | None = None,
+    compiling: Callable[[], None] | None = None,
 ) -> Iterator[dict[Cell, Outcome]]:
     """What is known of the cells of each batch, as batches finish; see `benchmark`.
 
@@ -126,6 +131,7 @@ def run(
         todo: to run.
         processes, ray: who runs them.
         tick: told of the intervals that passed.
+        compiling: told, once, where this machine has to compile first (not of workers on Ray).
 
     Raises:
         InputError, BackendError: see `run_episodes`.
@@ -142,11 +148,19 @@ def run(
     elif processes > 1:
         from flexnfv.evaluation.pool import run_in_processes
 
-        yield from run_in_processes(grid, jobs(grid, todo, processes), processes, tick)
+        yield from run_in_processes(grid, jobs(grid, todo, processes), processes, tick, compiling)
     else:
-        with Worker(grid) as worker:
+        with Worker(grid) as worker, told_of_compiling(compiling or _say_nothing):
             for job in jobs(grid, todo):
                 yield worker.run(job, tick)
+
+
+def _tell_of_compiling() -> None:
+    print("compiling the model, once: this takes some seconds", file=sys.stderr, flush=True)
+
+
+def _say_nothing() -> None:
+    pass
 
 
 def _check_workers(backend: str, processes: int, ray: str | None) -> None:

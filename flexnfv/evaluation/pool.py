@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import BackendError
 from flexnfv.evaluation.episodes import Outcome, Tick
 from flexnfv.evaluation.grid import Cell, Grid
@@ -21,7 +22,11 @@ _LOOK_S: Final = 0.2
 
 
 def run_in_processes(
-    grid: Grid, jobs: Sequence[Job], workers: int, tick: Tick | None = None
+    grid: Grid,
+    jobs: Sequence[Job],
+    workers: int,
+    tick: Tick | None = None,
+    compiling: Callable[[], None] | None = None,
 ) -> Iterator[dict[Cell, Outcome]]:
     """What is known of the cells of each job, in the order in which jobs finish.
 
@@ -30,13 +35,14 @@ def run_in_processes(
         jobs: to run.
         workers: processes.
         tick: told of the intervals that passed.
+        compiling: told, once, that workers compile.
 
     Raises:
         InputError, BackendError: see `run_episodes`; or a worker died (for want of memory, say).
     """
     # A fork would copy this process's locks as other threads hold them.
     context = multiprocessing.get_context("spawn")
-    passed = context.Value("q", 0)
+    passed = context.Array("q", 2)  # intervals, and workers that compile
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         min(workers, len(jobs)), mp_context=context, initializer=_begin, initargs=(grid, passed)
@@ -46,7 +52,11 @@ def run_in_processes(
         while waiting:
             finished, waiting = wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             with passed.get_lock():
-                count, passed.value = passed.value, 0
+                count, compile_now = passed[0], passed[1]
+                passed[0] = 0
+            if compiling is not None and compile_now:
+                compiling()
+                compiling = None
             if tick is not None and count:
                 tick(count)
             for future in finished:
@@ -70,19 +80,24 @@ def _outcomes(future: Future[dict[Cell, Outcome]]) -> dict[Cell, Outcome]:
 
 _worker: Worker | None = None
 _tick: Tick | None = None
+_compiling: Callable[[], None]
 
 
 def _begin(grid: Grid, passed: Any) -> None:
     """Make this process a worker that goes without a word when its parent does."""
-    global _worker, _tick
+    global _worker, _tick, _compiling
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def tick(count: int) -> None:
         with passed.get_lock():
-            passed.value += count
+            passed[0] += count
 
-    _worker, _tick = Worker(grid), tick
+    def compiling() -> None:
+        with passed.get_lock():
+            passed[1] += 1
+
+    _worker, _tick, _compiling = Worker(grid), tick, compiling
 
 
 def _end_with_parent() -> None:
@@ -94,4 +109,5 @@ def _end_with_parent() -> None:
 
 def _run(job: Job) -> dict[Cell, Outcome]:
     assert _worker is not None
-    return _worker.run(job, _tick)
+    with told_of_compiling(_compiling):
+        return _worker.run(job, _tick)

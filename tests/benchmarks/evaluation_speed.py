@@ -3,8 +3,8 @@
 Run: [FLEXNFV_TRACES=DIR] python -m tests.benchmarks.evaluation_speed [--repeat N] [train|bench]
 
 train  what `train/ppo.py` runs at its end: static, watermark, target tracking and one bundle with
-       the sweeps, 18 test traces of 600 intervals, 3 seeds, chain edge; wall clock, two processes.
-       Floor 30 s, aim 10 s; on disk 60 MB, aim 25 MB.
+       the sweeps, 18 test traces of 600 intervals, 3 seeds, chain edge; wall clock with two
+       processes. Floor 30 s, aim 10 s; on disk 60 MB, aim 25 MB.
 bench  watermark, target tracking and clairvoyant with the sweeps on five long traces, one seed and
        process; CPU time. Floor 30 s, aim 10 s. The traces are real ones of the folder that
        FLEXNFV_TRACES names, else synthetic ones of the same lengths.
@@ -99,7 +99,7 @@ def timed(run: Callable[[Path], None], repeat: int) -> None:
 def main() -> None:
     """Time what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", nargs="*", default=["train", "bench"], choices=["train", "bench"])
+    parser.add_argument("what", nargs="?", choices=["train", "bench"])
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:  # compiles what is not compiled yet
@@ -111,7 +111,7 @@ def main() -> None:
             out=Path(name) / "out",
             progress=False,
         )
-    for what in args.what:
+    for what in [args.what] if args.what else ["train", "bench"]:
         timed({"train": train, "bench": bench}[what], args.repeat)
 
 
