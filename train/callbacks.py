@@ -69,33 +69,6 @@ class CriticFirst(BaseCallback):
         return True
 
 
-class Threads(BaseCallback):
-    """Gives the update several torch threads, and one to all else.
-
-    The small batches of a rollout or a validation gain nothing by a second thread, and wait long
-    for it where the cores are busy.
-
-    Args:
-        count: threads of the update.
-    """
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    def _on_rollout_start(self) -> None:
-        torch.set_num_threads(1)
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        torch.set_num_threads(self.count)
-
-    def _on_training_end(self) -> None:
-        torch.set_num_threads(1)
-
-
 class KeepBest(BaseCallback):
     """Validates every so often and keeps the weights of the best policy, or always the last.
 

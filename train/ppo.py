@@ -34,7 +34,7 @@ from flexnfv.failures import one_line_errors, run_program
 from flexnfv.policy import make_policy
 from flexnfv.train import live
 from flexnfv.train.arguments import Args, check, restore, settled, trace_set
-from flexnfv.train.run import Run, cores, next_free
+from flexnfv.train.run import Run, next_free
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from flexnfv.train.validation import Score
 
 
-def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int = 1) -> Path:
+def train_seed(args: Args, seed: int, folder: Path, begin: Begin) -> Path:
     """Train one seed in its folder, from its checkpoint if there is one.
 
     Args:
@@ -53,7 +53,6 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
         seed: the training seed.
         folder: of the seed.
         begin: begins a phase of the work, which is shown.
-        threads: of PPO's update.
 
     Returns:
         Path of its bundle.
@@ -66,7 +65,7 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
     from flexnfv.train.validation import Validation
 
     assert args.rows is not None
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a second one gains little, and costs much where cores are busy
     torch.manual_seed(seed)
     chain = load_chain(args.chain)
     env = make_env(args, chain, seed)
@@ -99,7 +98,6 @@ def train_seed(args: Args, seed: int, folder: Path, begin: Begin, threads: int =
                 model.learn(
                     args.rows - done,
                     callback=[
-                        callbacks.Threads(threads),
                         callbacks.Curves(env),
                         callbacks.Deaths(),
                         callbacks.CriticFirst(0 if done else args.critic_first),
@@ -216,7 +214,7 @@ def train_all(args: Args, run: Run) -> list[Path]:
             list(range(args.seed, args.seed + args.seeds)),
         )
     with phases() as begin:
-        return [train_seed(args, args.seed, run.seed(args.seed), begin, threads=cores())]
+        return [train_seed(args, args.seed, run.seed(args.seed), begin)]
 
 
 def compare(args: Args, run: Run, bundles: list[Path]) -> None:

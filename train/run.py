@@ -13,7 +13,6 @@ runs/NAME/
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +68,6 @@ class Run:
     def benchmark(self) -> Path:
         """Directory of the comparison at the end."""
         return self.path / "benchmark"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def replace_text(path: Path, text: str) -> None:

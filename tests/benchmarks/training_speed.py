@@ -62,15 +62,16 @@ def main() -> None:
     seed = parser.parse_args().seed
     watch = Stopwatch()
     from flexnfv.train.ppo import Args, settled, train_seed
-    from flexnfv.train.run import cores
 
     with tempfile.TemporaryDirectory() as folder:
         args = settled(Args(benchmark_seeds=0))
-        train_seed(args, seed, Path(folder), watch.begin, threads=cores())
+        train_seed(args, seed, Path(folder), watch.begin)
         watch.turn()
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
-    print(f"{args.warm_start:,} rows of warm start, {args.rows:,} rows of PPO, {cores()} cores")
+    print(
+        f"{args.warm_start:,} rows of warm start, {args.rows:,} rows of PPO, {os.cpu_count()} cores"
+    )
     print(f"{'':24}{'clock, s':>10}{'CPU, s':>10}")
     for phase, (clock, cpu) in watch.spent.items():
         print(f"{phase:24}{clock:10.1f}{cpu:10.1f}")
