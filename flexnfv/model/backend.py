@@ -71,24 +71,31 @@ class ModelBackend:
         Raises:
             InputError: a trace that is missing or shorter than two intervals.
         """
-        series = [self._rates(trace) for trace in traces]
         count = len(traces)
         if rows is None and count != self.model.batch:
             self.model = BatchModel(self.chain, count, **self._options)
             self._shape = (count, self.chain.types)
-        places = np.arange(count) if rows is None else np.asarray(rows, np.int64)
-        words = self._words([None] * count if seeds is None else seeds)
-        # Those of one length and one number of rates per interval start together.
-        groups: dict[tuple[int, int], list[int]] = {}
-        for number, (rates, per_interval) in enumerate(series):
-            groups.setdefault((len(rates), per_interval), []).append(number)
-        for (_, per_interval), members in groups.items():
-            self.model.reset_envs(
-                places[members],
-                np.stack([series[number][0] for number in members]),
-                words[members],
-                rates_per_interval=per_interval,
-            )
+        # Chains on one trace share its rates: an evaluation has thousands on a few.
+        places: dict[int, int] = {}
+        series: list[tuple[npt.NDArray[np.float64], int]] = []
+        for trace in traces:
+            if id(trace) not in places:
+                places[id(trace)] = len(series)
+                series.append(self._rates(trace))
+        of = np.array([places[id(trace)] for trace in traces])
+        lengths = np.array([len(rates) for rates, _ in series])
+        table = np.zeros((len(series), lengths.max()))
+        for row, (rates, _) in zip(table, series, strict=True):
+            row[: len(rates)] = rates
+        shared = rows is None
+        self.model.reset_envs(
+            np.arange(count) if rows is None else rows,
+            table if shared else table[of],
+            self._words([None] * count if seeds is None else seeds),
+            rates_per_interval=np.array([per_interval for _, per_interval in series])[of],
+            series=of if shared else None,
+            lengths=lengths[of],
+        )
         return self.model.reading
 
     def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:

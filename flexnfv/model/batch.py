@@ -130,7 +130,7 @@ class BatchModel:
             rates_per_interval: rates that an interval holds, divisors of `substeps`, [n] or one.
             series: the row of `rates` that each environment is offered, [n], so that many share
                 one copy of a trace. The rates of all environments are replaced then, so that all
-                must be reset.
+                must be reset. A later reset of some gives every environment a copy of its own.
             lengths: how many rates of its row each environment is offered, [n]; all if None.
 
         Returns:
@@ -287,16 +287,13 @@ class BatchModel:
 
     def _copy_rates(self, envs: IntArray, rates: npt.NDArray[np.float64]) -> None:
         """Give environments rates of their own, in the row of their own number."""
-        held = self._state.rates
-        all_envs = np.unique(envs).size == self.batch
-        shared = (self._state.series != self._all).any()
-        if shared and not all_envs:
-            raise ValueError("environments that share series need a reset of all")
-        if shared or len(held) != self.batch or rates.shape[1] > held.shape[1]:
-            grown = np.zeros((self.batch, rates.shape[1]))
-            if not all_envs:
-                grown[:, : held.shape[1]] = held
-            self._state.series[:] = self._all
+        held, series = self._state.rates, self._state.series
+        shared = len(held) != self.batch or (series != self._all).any()
+        if shared or rates.shape[1] > held.shape[1]:
+            grown = np.zeros((self.batch, max(held.shape[1], rates.shape[1])))
+            if np.unique(envs).size < self.batch:
+                grown[:, : held.shape[1]] = held[series]
+            series[:] = self._all
             self._state = self._state._replace(rates=grown)
             self._bind()
         self._state.rates[envs, : rates.shape[1]] = rates
