@@ -154,9 +154,16 @@ def test_many_environments_share_one_copy_of_a_trace() -> None:
         with pytest.raises(ValueError, match="series"):
             sharing.reset_envs(np.arange(5), traces, **wrong)
     with pytest.raises(ValueError, match="reset of all"):
-        sharing.reset_envs([0], traces[:1])
-    with pytest.raises(ValueError, match="reset of all"):
         sharing.reset_envs([0], traces, series=[1])
+    sharing.reset_envs(np.arange(5), traces, np.arange(5), series=series)
+    copying.reset_envs(np.arange(5), traces[series], np.arange(5))
+    for model in (sharing, copying):
+        model.step(targets)
+    one, other = (model.reset_envs([2, 4], traces, [7, 8]) for model in (sharing, copying))
+    for _ in range(4):
+        one, other = sharing.step(targets), copying.step(targets)
+        for k in range(5):
+            _same(one, k, other, k)
     one = sharing.reset_envs(np.arange(5), traces[series], np.arange(5))
     other = copying.reset_envs(np.arange(5), traces, np.arange(5), series=series)
     _same(one, 2, other, 2)
