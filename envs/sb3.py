@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from flexnfv.backend import Backend
 from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.task import Task
 
@@ -27,14 +28,31 @@ class _RolloutVecEnv(VecEnv):
     rows_per_chain: int
     render_mode: str | None = None
 
-    def __init__(self, task: Task, chains: int, *, seed: int | None, **model_options: Any) -> None:
+    def __init__(
+        self,
+        task: Task,
+        chains: int,
+        *,
+        seed: int | None,
+        backend: Backend | None,
+        **model_options: Any,
+    ) -> None:
         self.task = task
-        self.rollout = Rollout(task, chains, **model_options)
+        self.rollout = Rollout(task, chains, backend, **model_options)
         self.rollout.seed(seed)
-        self.actions = np.zeros((chains, task.chain.types), dtype=np.int64)
+        choices = len(task.row_choices)
+        self.actions = np.zeros((chains, choices * task.chain.types), dtype=np.int64)
 
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """An array [B, T, ...] in this view's rows."""
+        raise NotImplementedError
+
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Actions of this view's rows as those of chains, [B, (1 + levers) * T]."""
+        raise NotImplementedError
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        """Allowed choices in this view's rows."""
         raise NotImplementedError
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
@@ -48,7 +66,7 @@ class _RolloutVecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
-        self.actions = np.asarray(actions, dtype=np.int64).reshape(self.actions.shape)
+        self.actions = self._chains(np.asarray(actions, dtype=np.int64))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and reset what ended: its last observation is in `terminal_observation`."""
@@ -58,21 +76,20 @@ class _RolloutVecEnv(VecEnv):
         dones = np.repeat(ended, self.rows_per_chain)
         if ended.any():
             last = self._rows(self.rollout.observation)
-            for row in np.flatnonzero(dones):
+            for row in np.flatnonzero(dones).tolist():
                 infos[row] = {
                     "terminal_observation": last[row].copy(),
                     "TimeLimit.truncated": True,
                 }
-                if self.rollout.engine is not None and self.rollout.engine.died:
-                    infos[row]["reason"] = self.rollout.engine.died
+                if why := self.rollout.why.get(row // self.rows_per_chain):
+                    infos[row]["reason"] = why
             self.rollout.reset(ended)
         observation = self._rows(self.rollout.observation).copy()
         return observation, rewards.astype(np.float32), dones, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Allowed actions per row (MaskablePPO's convention)."""
-        mask = self.task.mask(self.rollout.reading)
-        return np.asarray(self._rows(np.asarray(mask)))
+        return np.array(self._masks())
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the stream of episodes from the next reset on."""
@@ -80,9 +97,8 @@ class _RolloutVecEnv(VecEnv):
         return [seed] * self.num_envs
 
     def close(self) -> None:
-        """Free the single backend, if it runs on one."""
-        if self.rollout.engine is not None:
-            self.rollout.engine.backend.close()
+        """Free the backend."""
+        self.rollout.backend.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The view's own attribute, once per row asked for."""
@@ -114,18 +130,31 @@ class ChainVecEnv(_RolloutVecEnv):
         task: the scaling task.
         chains: number of chains, the `num_envs` of this view.
         seed: of the episodes.
+        backend: what the chains run on; None: the model.
         model_options: handed to the model.
     """
 
     def __init__(
-        self, task: Task, chains: int, *, seed: int | None = None, **model_options: Any
+        self,
+        task: Task,
+        chains: int,
+        *,
+        seed: int | None = None,
+        backend: Backend | None = None,
+        **model_options: Any,
     ) -> None:
-        super().__init__(task, chains, seed=seed, **model_options)
+        super().__init__(task, chains, seed=seed, backend=backend, **model_options)
         self.rows_per_chain = 1
         VecEnv.__init__(self, chains, *task.chain_spaces())
 
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(values.shape[0], -1)
+
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return actions.reshape(self.actions.shape)
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        return self.task.chain_mask(self.rollout.reading)
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         return np.asarray(values.sum(axis=-1))
@@ -142,6 +171,7 @@ class RowVecEnv(_RolloutVecEnv):
         chains: number of chains, B; `num_envs` is B * T.
         seed: of the episodes.
         gamma: discount of the return that scales the rewards; None: no scaling.
+        backend: what the chains run on; None: the model.
         model_options: handed to the model.
     """
 
@@ -152,15 +182,23 @@ class RowVecEnv(_RolloutVecEnv):
         *,
         seed: int | None = None,
         gamma: float | None = None,
+        backend: Backend | None = None,
         **model_options: Any,
     ) -> None:
-        super().__init__(task, chains, seed=seed, **model_options)
+        super().__init__(task, chains, seed=seed, backend=backend, **model_options)
         self.rows_per_chain = task.chain.types
         self.scale = None if gamma is None else ReturnScale(task, chains, gamma)
         VecEnv.__init__(self, chains * task.chain.types, *task.row_spaces())
 
     def _rows(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(self.num_envs, *values.shape[2:])
+
+    def _chains(self, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        rows = actions.reshape(len(self.actions), self.rows_per_chain, -1)
+        return rows.swapaxes(1, 2).reshape(self.actions.shape)
+
+    def _masks(self) -> npt.NDArray[np.bool_]:
+        return self._rows(self.task.mask(self.rollout.reading))
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         if self.scale is not None:

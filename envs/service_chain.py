@@ -13,10 +13,9 @@ from gymnasium import spaces
 from flexnfv.backend import Backend, timing_of
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
-from flexnfv.envs.engine import death
+from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.task import Task, TraceSource
-from flexnfv.errors import BackendError, InputError
-from flexnfv.observation import ObservationEncoder
+from flexnfv.errors import InputError
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
@@ -34,7 +33,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     | reward | minus cores, parked cores at their weight, and drop_cost x lost share of the mean traffic, summed over the types | float |
     | terminated | never: scaling has no end | bool |
     | truncated | the trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`); the next reset starts it anew | bool |
-    | info | `action_mask` [T, A], `targets`, `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
+    | info | `action_mask` [T, A], `targets` and levers [T], `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
 
     Args:
         chain: a shipped name, a path, or a `ServiceChain`.
@@ -45,6 +44,9 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         drop_cost: cost of losing one interval's mean traffic, in core intervals, or a range.
         action_mode: `offsets` or `targets`.
         weights: weights of the reward's terms.
+        levers: those that are decided on, too: `mapping`, `spares` (`flexnfv.decision`). For each
+            the action holds one more choice per NF type behind those of the targets: 0 to leave
+            the type as it is, else the value plus 1.
         backend_options: handed to the backend.
         render_mode: None or `rgb_array`.
 
@@ -85,19 +87,22 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         self.task = Task.build(chain, traces, **options)
         observation_space, self.action_space = self.task.chain_spaces()
         self.observation_space = cast("spaces.Space[Observation]", observation_space)
-        self.backend = (
-            make_backend(backend, self.task.chain, **(backend_options or {}))
-            if isinstance(backend, str)
-            else backend
-        )
         self._made_from = (backend, backend_options or {}) if isinstance(backend, str) else None
-        self._backend_died = False
-        self._encoder = ObservationEncoder(self.task.chain)
-        self._reading: Reading | None = None
+        made = self._make() if isinstance(backend, str) else backend
+        self.rollout = Rollout(self.task, 1, made)
+        self._running = False
         self._history: list[Reading] = []
-        self._mean_pps = 1.0
-        self._drop_cost = self.task.drop_cost[0]
         self._trace: Trace | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """What the chain runs on."""
+        return self.rollout.backend
+
+    def _make(self) -> Backend:
+        assert self._made_from is not None
+        name, options = self._made_from
+        return make_backend(name, self.task.chain, **options)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -111,7 +116,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         given = dict(options or {})
         trace = given.pop("trace", None)
         drawn = float(self.task.draw_drop_cost(self.np_random, 1)[0])
-        self._drop_cost = float(given.pop("drop_cost", drawn))
+        drop_cost = float(given.pop("drop_cost", drawn))
         if given:
             raise InputError(
                 f"unknown reset option {next(iter(given))!r}",
@@ -120,57 +125,46 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             )
         if trace is None:
             trace = self.task.traces.sample(self.np_random, self.task.episode)
-        if self._backend_died and self._made_from is not None:
-            name, backend_options = self._made_from
-            self.backend = make_backend(name, self.task.chain, **backend_options)
-        self._backend_died = False
+        if self.rollout.broken and self._made_from is not None:
+            self.rollout.backend = self._make()
         self._trace = trace
-        self._mean_pps = max(trace.mean_pps, 1e-9)
-        self._encoder.reset()
-        self._reading = self.backend.reset(trace, int(self.np_random.integers(1 << 31)))
+        seeds = [int(self.np_random.integers(1 << 31))]
+        self.rollout.begin(np.zeros(1, np.int64), [trace], np.array([drop_cost]), seeds)
+        self._running = True
         self._history.clear()
-        self._remember(self._reading)
-        return self._observe(self._reading), self._info(self._reading)
+        self._remember()
+        return self._observation(), self._info()
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Apply an action for one monitor interval; see the class for what comes back."""
-        if self._reading is None:
+        if not self._running:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        targets = self.task.decode(np.asarray(action, dtype=np.int64), self._reading)
-        try:
-            reading = self.backend.step(targets)
-        except BackendError as error:
-            info = self._info(self._reading) | {"targets": targets, "reason": str(error)}
-            observation = self._observe(self._reading)
-            self._reading = None
-            self._backend_died = True
+        rollout = self.rollout
+        value, ended = rollout.step(np.asarray(action, dtype=np.int64)[None])
+        info = self._info()
+        info |= {
+            name: getattr(rollout.decision, name)[0] for name in ("targets", *self.task.levers)
+        }
+        if ended[0]:
+            info["reason"] = rollout.why.get(0, "end of trace")
+        if rollout.broken:
+            self._running = False
             if self._made_from is not None:
                 self.backend.close()
-            return observation, 0.0, False, True, info
-        self._reading = reading
-        self._remember(reading)
-        value, terms = self.task.reward(reading, self._mean_pps, self._drop_cost)
-        remaining = self.backend.remaining
-        info = self._info(reading)
-        info["targets"] = targets
-        info["reward_terms"] = {name: float(term.sum()) for name, term in terms.items()}
-        ended = remaining is not None and remaining <= 0
-        if ended:
-            info["reason"] = "end of trace"
-        if died := death(self.backend, reading):
-            ended = True
-            info["reason"] = died
-        return self._observe(reading), float(value.sum()), False, ended, info
+        else:
+            self._remember()
+            info["reward_terms"] = {name: float(term.sum()) for name, term in rollout.terms.items()}
+        return self._observation(), float(value.sum()), False, bool(ended[0]), info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Allowed choices of all NF types end to end, [T * A] (MaskablePPO's convention).
+        """Allowed choices of the whole action space end to end (MaskablePPO's convention).
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
         """
-        if self._reading is None:
+        if not self._running:
             raise gymnasium.error.ResetNeeded("call reset() before action_masks()")
-        return self.task.mask(self._reading).reshape(-1)
+        return np.asarray(self.task.chain_mask(self.rollout.reading)[0])
 
     def render(self) -> Any:
         """Load, queue, instances and drops of the episode so far, as an rgb array [H, W, 3]."""
@@ -184,21 +178,21 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         """Free the backend."""
         self.backend.close()
 
-    def _remember(self, reading: Reading) -> None:
+    def _remember(self) -> None:
         if self.render_mode is not None:
-            self._history.append(reading.copy())
+            self._history.append(self.rollout.reading[0].copy())
 
-    def _observe(self, reading: Reading) -> Observation:
-        return self._encoder.encode(reading, self._drop_cost).reshape(-1)
+    def _observation(self) -> Observation:
+        return self.rollout.observation.reshape(-1).copy()
 
-    def _info(self, reading: Reading) -> dict[str, Any]:
-        chain = self.task.chain
+    def _info(self) -> dict[str, Any]:
+        chain, reading = self.task.chain, self.rollout.reading[0]
         timing = timing_of(self.backend)
         return ({} if timing is None else {"timing": timing}) | {
             "action_mask": np.array(self.task.mask(reading)),
             "reading": reading.copy(),
             "trace": self._trace.name if self._trace is not None else "",
-            "drop_cost": self._drop_cost,
+            "drop_cost": float(self.rollout.drop_cost[0]),
             "drop_rate": float(reading.drop_rate),
             "throughput_pps": float(reading.delivered_pps),
             "core_usage": float(reading.core_usage(chain).sum()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +17,12 @@ from gymnasium import spaces
 
 from flexnfv import action as actions
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.decision import LEVERS, Decision
 from flexnfv.errors import InputError
 from flexnfv.observation import BOUND, ObservationEncoder
 from flexnfv.reading import Reading
 from flexnfv.reward import FloatArray, RewardWeights, reward
+from flexnfv.suggest import known
 from flexnfv.traces import Trace, TraceSet, as_trace_set
 
 ActionMode = Literal["offsets", "targets"]
@@ -38,6 +41,7 @@ class Task:
             intervals; each episode draws one, log-uniformly.
         action_mode: `offsets` from the need, or absolute `targets`.
         weights: of the reward's terms.
+        levers: those that the actions decide on beside the targets.
     """
 
     chain: ServiceChain
@@ -46,6 +50,7 @@ class Task:
     drop_cost: tuple[float, float] = (1000.0, 1000.0)
     action_mode: ActionMode = "offsets"
     weights: RewardWeights = field(default_factory=RewardWeights)
+    levers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.drop_cost
@@ -65,6 +70,11 @@ class Task:
                 where="environment",
                 fix="use 'offsets' or 'targets'",
             )
+        object.__setattr__(self, "levers", tuple(self.levers))
+        for lever in self.levers:
+            known(lever, LEVERS, kind="lever")
+        if len(set(self.levers)) < len(self.levers):
+            raise InputError(f"{self.levers!r}", where="levers", fix="name each once")
 
     @classmethod
     def build(
@@ -95,8 +105,17 @@ class Task:
 
     @property
     def choices(self) -> int:
-        """Actions per NF type, A."""
+        """Choices of a target per NF type, A."""
         return self.chain.slots if self.action_mode == "targets" else len(actions.OFFSETS)
+
+    @property
+    def row_choices(self) -> tuple[int, ...]:
+        """Choices of everything that an action decides on for one NF type: targets, levers."""
+        return (self.choices, *(mask.shape[1] for mask in self._lever_masks))
+
+    @cached_property
+    def _lever_masks(self) -> tuple[npt.NDArray[np.bool_], ...]:
+        return tuple(actions.lever_mask(lever, self.chain) for lever in self.levers)
 
     @property
     def features(self) -> int:
@@ -104,30 +123,64 @@ class Task:
         return len(ObservationEncoder.names)
 
     def chain_spaces(self) -> tuple[spaces.Box, spaces.MultiDiscrete]:
-        """Spaces of the whole chain: rows end to end [T * F], one choice per type [T]."""
+        """Spaces of the whole chain: rows end to end [T * F], one choice per type [T].
+
+        Behind these stand as many choices for each lever.
+        """
         shape = (self.chain.types * self.features,)
         return (
             spaces.Box(-BOUND, BOUND, shape, np.float32),
-            spaces.MultiDiscrete(np.full(self.chain.types, self.choices)),
+            spaces.MultiDiscrete(np.repeat(self.row_choices, self.chain.types)),
         )
 
-    def row_spaces(self) -> tuple[spaces.Box, spaces.Discrete]:
-        """Spaces of one NF type: its row [F], one choice."""
+    def row_spaces(self) -> tuple[spaces.Box, spaces.Discrete | spaces.MultiDiscrete]:
+        """Spaces of one NF type: its row [F], one choice, or one and one for each lever."""
         return (
             spaces.Box(-BOUND, BOUND, (self.features,), np.float32),
-            spaces.Discrete(self.choices),
+            spaces.MultiDiscrete(np.array(self.row_choices))
+            if self.levers
+            else spaces.Discrete(self.choices),
         )
 
     # --- translation --------------------------------------------------------------------------
 
-    def decode(self, action: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:
-        """Targets of an action taken on `reading`, [..., T]."""
+    def decode(self, action: npt.NDArray[np.int64], reading: Reading) -> Decision:
+        """What an action taken on `reading` stands for, of fields [..., T].
+
+        Args:
+            action: choices of the targets, then of each lever, end to end, [..., (1 + levers) * T].
+            reading: of batch shape [...].
+        """
+        parts = np.split(action, 1 + len(self.levers), axis=-1) if self.levers else [action]
+        levers = {
+            lever: actions.decode_lever(part, mask)
+            for lever, part, mask in zip(self.levers, parts[1:], self._lever_masks, strict=True)
+        }
+        return Decision(self._targets(parts[0], reading), **levers)
+
+    def _targets(self, action: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:
         if self.action_mode == "targets":
             return actions.decode_targets(action, self.chain)
         return actions.decode_offsets(action, actions.need(reading, self.chain), self.chain)
 
     def mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
-        """Actions within the types' own limits, [..., T, A]."""
+        """Actions that the types allow, a row each: of targets, then of every lever, [..., T, A].
+
+        A is `choices`, or with levers the sum of `row_choices`.
+        """
+        mask = self._target_mask(reading)
+        if not self.levers:
+            return mask
+        spread = [np.broadcast_to(m, (*reading.batch, *m.shape)) for m in self._lever_masks]
+        return np.concatenate([mask, *spread], axis=-1)
+
+    def chain_mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
+        """The same in the order of the chain's action space, end to end, [..., choices of all]."""
+        places = np.cumsum(self.row_choices)[:-1]
+        parts = np.split(self.mask(reading), places, axis=-1)
+        return np.concatenate([part.reshape(*reading.batch, -1) for part in parts], axis=-1)
+
+    def _target_mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
         if self.action_mode == "targets":
             mask = actions.target_mask(self.chain)
             return np.broadcast_to(mask, (*reading.batch, *mask.shape))

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from flexnfv.backend import Backend
+from flexnfv.backends import description_of, make_backend, options_of
 from flexnfv.chain import ServiceChain
 from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.task import Task, TraceSource
@@ -22,7 +24,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
-    """Many episodes of `ServiceChainEnv` on the model, one numpy call a step.
+    """Many episodes of `ServiceChainEnv`, stepped together.
 
     Spaces, rewards and options are those of `ServiceChainEnv`; arrays have a leading [num_envs].
     Auto-reset is Gymnasium 1's next-step mode: the step after an episode's end ignores its action,
@@ -30,7 +32,8 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
     `drop_cost`, `drop_rate`, `throughput_pps`, `core_usage` and `parked_cores` [num_envs].
 
     Raises:
-        InputError: as `ServiceChainEnv`, and for another backend than the model or a `render_mode`.
+        InputError: as `ServiceChainEnv`, and for a backend that runs fewer chains at once, or a
+            `render_mode`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as Gymnasium declares it
@@ -41,17 +44,11 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         chain: str | Path | ServiceChain = "edge",
         traces: TraceSource = "train",
         *,
-        backend: str = "model",
+        backend: str | Backend = "model",
         backend_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if backend != "model":
-            raise InputError(
-                f"backend {backend!r} cannot be batched",
-                where="environment",
-                fix="use gymnasium.make, or backend='model'",
-            )
         if render_mode is not None:
             raise InputError(
                 f"render_mode is {render_mode!r}, but a batch draws no pictures",
@@ -60,9 +57,22 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
             )
         if num_envs < 1:
             raise InputError(f"num_envs is {num_envs}", where="environment", fix="use at least 1")
+        told = description_of(backend) if isinstance(backend, str) else backend.description
+        if told.batch is not None and told.batch < num_envs:
+            raise InputError(
+                f"backend {told.name!r} cannot be batched to {num_envs}: it runs {told.batch} at "
+                "most",
+                where="environment",
+                fix="use fewer num_envs, gymnasium.make for one, or backend='model'",
+            )
         self.num_envs = num_envs
         self.task = Task.build(chain, traces, **options)
-        self.rollout = Rollout(self.task, num_envs, **(backend_options or {}))
+        if isinstance(backend, str):
+            # No info tells of moved flows: they need not be counted.
+            uncounted = {"count_flows": False} if "count_flows" in options_of(backend) else {}
+            given = {**uncounted, **(backend_options or {})}
+            backend = make_backend(backend, self.task.chain, **given)
+        self.rollout = Rollout(self.task, num_envs, backend)
         self.single_observation_space, self.single_action_space = self.task.chain_spaces()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -110,6 +120,10 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
             ended.copy(),
             self._info(),
         )
+
+    def close(self, **kwargs: Any) -> None:
+        """Free the backend."""
+        self.rollout.backend.close()
 
     def _observation(self) -> Observation:
         return self.rollout.observation.reshape(self.num_envs, -1).copy()

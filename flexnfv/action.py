@@ -1,7 +1,8 @@
-"""Actions: what an agent chooses per NF type, and the targets that it stands for.
+"""Actions: what an agent chooses per NF type, and the decision that it stands for.
 
 An offset action adds -2 .. +6 to the need, ceil(demand / loss-free rate of one instance): the same
-nine choices mean the same on small and on large NF types, so one network serves all of them.
+nine choices mean the same on small and on large NF types, so one network serves all of them. The
+choices of a lever follow from its description: the first keeps the type as it is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import KEEP, Decision, choices, shown
+from flexnfv.mapping import RENDEZVOUS, MappingKind
 from flexnfv.reading import Reading
 
 OFFSETS = np.arange(-2, 7, dtype=np.int64)
-"""Instances beside the need that an offset action stands for; our choice, see the notes on
-learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
+"""Instances beside the need that an offset action stands for; our choice (docs/training.md):
+-2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
 
 
 def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:
@@ -30,7 +33,7 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # negative ones wrap to huge
+    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # Negative ones become huge.
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
     targets = need + OFFSETS[action]
     return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))
@@ -92,3 +95,59 @@ def target_mask(chain: ServiceChain) -> npt.NDArray[np.bool_]:
     return np.asarray(
         (counts >= chain.min_instances[:, None]) & (counts <= chain.max_instances[:, None])
     )
+
+
+# --- levers -----------------------------------------------------------------------------------
+
+
+def lever_mask(lever: str, chain: ServiceChain) -> npt.NDArray[np.bool_]:
+    """Which of a lever's `choices` each NF type allows, [T, choices].
+
+    No more spares than a type may have instances; no mapping that would take flows from the
+    instance that keeps their state.
+    """
+    values = np.array(choices(lever, chain.slots))
+    if lever == "mapping":
+        return np.asarray((values == KEEP) | _mappings(chain)[:, np.maximum(values, 0)])
+    return np.asarray(values <= chain.max_instances[:, None])
+
+
+def decode_lever(
+    action: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """A lever's values, [..., T], of choices among those that `mask` [T, choices] allows.
+
+    One that it does not allow keeps the type as it is.
+
+    Raises:
+        IndexError: an action outside 0 .. choices - 1.
+    """
+    if (np.asarray(action).astype(np.uint64) >= mask.shape[1]).any():
+        raise IndexError(f"actions must lie within 0 .. {mask.shape[1] - 1}")
+    return np.where(mask[np.arange(len(mask)), action], action + KEEP, KEEP)
+
+
+def refuse_forbidden(decision: Decision, chain: ServiceChain) -> None:
+    """Refuse a mapping that an NF type does not allow.
+
+    Raises:
+        ValueError: which type, and why.
+    """
+    if decision.mapping is None:
+        return
+    allowed = _mappings(chain)
+    for t, kind in enumerate(decision.mapping.tolist()):
+        if kind != KEEP and not allowed[t, kind]:
+            name, wanted = chain.nf_names[t], shown("mapping", kind)
+            raise ValueError(f"{name} keeps state per flow: its mapping may not be {wanted}")
+
+
+def _mappings(chain: ServiceChain) -> npt.NDArray[np.bool_]:
+    """Which `MappingKind`s each NF type allows, [T, kinds]: rendezvous alone where it keeps state
+    per flow."""
+    allowed = np.ones((chain.types, len(MappingKind)), np.bool_)
+    for t, stateful in enumerate(chain.stateful):
+        process = 0 if chain.mode == "run_to_completion" else t
+        if stateful and chain.max_instances[process] > 1:
+            allowed[process] = np.arange(len(MappingKind)) == RENDEZVOUS
+    return allowed

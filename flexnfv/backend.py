@@ -168,6 +168,8 @@ class Single:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self._clocked = backend if isinstance(backend, Clocked) else None
+        self._sent: Decision | IntArray | None = None
         self._buffers: tuple[Any, dict[str, npt.NDArray[Any]]] = (None, {})
 
     @property
@@ -186,7 +188,29 @@ class Single:
 
     def step(self, decision: Decision | npt.ArrayLike) -> Reading:
         """Apply a decision, [T], let one monitor interval pass, and read (`Backend.step`)."""
-        return self._of(self.backend.step(Decision.of(decision)[None]))
+        wanted = decision if isinstance(decision, Decision) else np.asarray(decision)
+        return self._of(self.backend.step(wanted[None]))
+
+    def send(self, decision: Decision | IntArray) -> None:
+        """The first half of `step`; on a backend without a clock the decision waits for `wait`."""
+        if self._clocked is None:
+            self._sent = decision
+        else:
+            self._clocked.send(Decision.of(decision)[None])
+
+    def wait(self) -> Reading:
+        """The second half of `step`: let the monitor interval pass, and read."""
+        if self._clocked is not None:
+            return self._of(self._clocked.wait())
+        sent, self._sent = self._sent, None
+        assert sent is not None
+        return self.step(sent)
+
+    def rehearse(self, decide: Callable[[Reading], object] | None) -> None:
+        """Let a backend on a clock rehearse `decide` (`Clocked.rehearsal`), or no more if None."""
+        if self._clocked is not None:
+            one = Single(self.backend)  # with views of its own: rehearsals have other arrays
+            self._clocked.rehearsal = decide and (lambda reading: decide(one._of(reading)))
 
     @property
     def remaining(self) -> int | None:
@@ -197,6 +221,9 @@ class Single:
     def close(self) -> None:
         """Free what the backend holds; may be called twice."""
         self.backend.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_buffers": (None, {})}  # views would come back as copies
 
     def _of(self, batched: Reading) -> Reading:
         # A backend that fills the same arrays again needs no new views of them.

@@ -27,7 +27,8 @@ HIGHEST = 10**9
 """No count of a decision may be above it."""
 
 
-def _count(lowest: int, highest: int, doc: str) -> dict[str, Any]:
+def _spec(lowest: int, highest: int, doc: str, values: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a field holds; `values` names them from 0 on where they are kinds, not counts."""
     return {
         "dtype": np.dtype(np.int64),
         "dims": "T",
@@ -35,6 +36,7 @@ def _count(lowest: int, highest: int, doc: str) -> dict[str, Any]:
         "doc": doc,
         "lowest": lowest,
         "highest": highest,
+        "values": values,
     }
 
 
@@ -47,19 +49,20 @@ class Decision:
     """
 
     targets: IntArray = field(
-        metadata=_count(0, HIGHEST, "wanted instances, running plus launching")
+        metadata=_spec(0, HIGHEST, "wanted instances, running plus launching")
     )
     mapping: IntArray | None = field(
         default=None,
-        metadata=_count(
+        metadata=_spec(
             KEEP,
             max(MappingKind),
             "MappingKind that the type's flows are spread by from now on; -1: as it is",
+            tuple(kind.name.lower() for kind in MappingKind),
         ),
     )
     spares: IntArray | None = field(
         default=None,
-        metadata=_count(
+        metadata=_spec(
             KEEP,
             HIGHEST,
             "parked instances to keep; the longest-parked beyond them are stopped; -1: all",
@@ -73,11 +76,33 @@ class Decision:
 
     @classmethod
     def describe(cls) -> dict[str, dict[str, str]]:
-        """Dtype, dimensions, unit, range and meaning of every field."""
+        """Dtype, dimensions, unit, range, names of values and meaning of every field."""
         return {
             item.name: {key: str(value) for key, value in item.metadata.items()}
             for item in fields(cls)
         }
+
+    @property
+    def levers(self) -> tuple[str, ...]:
+        """Names of the levers that it uses."""
+        given = ((name, getattr(self, name)) for name in LEVERS)
+        return tuple(name for name, value in given if value is not None and (value != KEEP).any())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Decision):
+            return NotImplemented
+        pairs = zip(self.items(), other.items(), strict=True)
+        return all(np.array_equal(mine, theirs) for (_, mine), (_, theirs) in pairs)
+
+    def array(self) -> IntArray:
+        """All fields, those of levers that are not given filled with `KEEP`, [fields, ..., T]."""
+        return np.stack([value for _, value in self.items()])
+
+    @classmethod
+    def of_array(cls, fields: IntArray) -> Self:
+        """The decision of such an array; a lever that keeps all is not given."""
+        targets, *levers = fields
+        return cls(targets, *(lever if (lever != KEEP).any() else None for lever in levers))
 
     def items(self) -> Iterator[tuple[str, IntArray]]:
         """Field names and their arrays, those of levers that are not given filled with `KEEP`."""
@@ -87,9 +112,9 @@ class Decision:
 
     def __getitem__(self, index: Any) -> Self:
         """The decision of one or some chains of a batch (views)."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        levers = [getattr(self, name) for name in LEVERS]
         return type(self)(
-            **{name: None if value is None else value[index] for name, value in values.items()}
+            self.targets[index], *(None if lever is None else lever[index] for lever in levers)
         )
 
 
@@ -97,9 +122,20 @@ FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Decision))
 """Names of a decision's fields, `targets` first."""
 LEVERS: tuple[str, ...] = FIELDS[1:]
 """Names of the levers."""
-_RANGES = {
-    item.name: (item.metadata["lowest"], item.metadata["highest"]) for item in fields(Decision)
-}
+_METADATA = {item.name: item.metadata for item in fields(Decision)}
+_RANGES = {name: (note["lowest"], note["highest"]) for name, note in _METADATA.items()}
+
+
+def choices(lever: str, slots: int) -> tuple[int, ...]:
+    """The values that a lever may take where a type has that many instance slots, `KEEP` first."""
+    highest = _METADATA[lever]["highest"]
+    return tuple(range(KEEP, (highest if _METADATA[lever]["values"] else slots) + 1))
+
+
+def shown(lever: str, value: int) -> str:
+    """A lever's value for people: the name of a kind, a count, or "-" where it keeps."""
+    names = _METADATA[lever]["values"]
+    return "-" if value == KEEP else names[value] if names else str(value)
 
 
 def check_decision(wanted: Decision | npt.ArrayLike, shape: tuple[int, ...]) -> Decision:

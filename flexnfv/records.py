@@ -6,7 +6,7 @@ A column of the chain has its plain name in a file; a column of an NF type is `T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import FIELDS, Decision
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
@@ -42,12 +43,22 @@ class Column:
     of: Callable[[Reading, ServiceChain], Array] | None
 
 
+# Times are kept in double precision, since they grow with the episode, and so is what the chain was
+# offered, delivered and lost, since its packets must add up. All else is good to seven digits.
+
+
 def _chain(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
     return Column(name, np.float64, unit, doc, False, of)
 
 
+def _estimate(
+    name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]
+) -> Column:
+    return Column(name, np.float32, unit, doc, False, of)
+
+
 def _rate(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
-    return Column(name, np.float64, unit, doc, True, of)
+    return Column(name, np.float32, unit, doc, True, of)
 
 
 def _count(name: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
@@ -95,6 +106,20 @@ def _off(error: Array, due: Array, length_s: Array) -> Array:
     return np.asarray(np.abs(error) > np.maximum(allowed, 1.0))
 
 
+def decision_columns(decisions: Sequence[Array]) -> dict[str, Array]:
+    """The values of the columns that hold decisions, [N, ..., T] each.
+
+    Args:
+        decisions: that the readings ran under, in order, as `Decision.array` gives them.
+    """
+    return dict(zip(FIELDS, np.stack(decisions, axis=1), strict=True))
+
+
+_DECIDED = {
+    "targets": "targets that this interval ran under; the chain's initial instances in the first "
+    "row"
+}
+
 COLUMNS: tuple[Column, ...] = (
     _chain("time_s", "s", "end of the interval, since reset", lambda r, c: r.time_s),
     _chain("interval_s", "s", "measured length of the interval", lambda r, c: r.interval_s),
@@ -118,15 +143,15 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _chain("delivered_pps", "1/s", "left the chain", lambda r, c: r.delivered_pps),
     _chain("dropped_pps", "1/s", "lost, all causes", lambda r, c: r.dropped_pps),
-    _chain("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
-    _chain("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
-    _chain(
+    _estimate("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
+    _estimate("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
+    _estimate(
         "cores",
         "cores",
         "held by running, launching and draining instances, at the interval's end",
         lambda r, c: r.core_usage(c).sum(axis=-1),
     ),
-    _chain(
+    _estimate(
         "parked_cores",
         "cores",
         "held by parked instances, at the interval's end",
@@ -134,10 +159,10 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "decision_s",
-        np.float64,
+        np.float32,
         "s",
         "time of the decision that set this interval's targets; NaN in the first row; in a batched "
-        "run the batch's time divided by its size",
+        "run the time of all rows that were decided for together, divided by their number",
         False,
         None,
     ),
@@ -183,13 +208,9 @@ COLUMNS: tuple[Column, ...] = (
     _count("launching", "launching instances", lambda r, c: r.launching),
     _count("draining", "draining instances", lambda r, c: r.draining),
     _count("blocked", "parked instances", lambda r, c: r.blocked),
-    Column(
-        "targets",
-        np.int32,
-        "",
-        "targets that this interval ran under; the chain's initial instances in the first row",
-        True,
-        None,
+    *(
+        Column(name, np.int32, note["unit"], _DECIDED.get(name, note["doc"]), True, None)
+        for name, note in Decision.describe().items()
     ),
     _count("launches", "launches begun for this interval", lambda r, c: r.launches),
     _count("reruns", "reruns commanded for this interval", lambda r, c: r.reruns),

@@ -46,13 +46,14 @@ def test_the_policy_is_found_by_its_name_and_scales_with_the_load(tmp_path: Path
     table = block("toml", "flexnfv.policies").replace('[project.entry-points."', "[")
     (info / "entry_points.txt").write_text(table.replace('"]', "]").replace('"', ""))
     out = run(
+        "from flexnfv.backend import Single\n"
         "from flexnfv.backends import make_backend\n"
         "from flexnfv.chain import load_chain\n"
         "from flexnfv.policy import make_policy\n"
         "from flexnfv.traces import load_trace\n"
         "chain = load_chain('edge')\n"
         "policy = make_policy('headroom:spare=0.1')\n"
-        "backend = make_backend('model', chain)\n"
+        "backend = Single(make_backend('model', chain))\n"
         "reading = backend.reset(load_trace('synthetic/constant?rate_pps=5e6'), 1)\n"
         "policy.reset(chain)\n"
         "for _ in range(5): reading = backend.step(policy.decide(reading))\n"

@@ -1,4 +1,4 @@
-"""What a policy answered to one reading: valid targets, or why there are none."""
+"""What a policy answered to one reading: a valid decision, or why there is none."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from math import nan
 from time import perf_counter
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import check_targets
+from flexnfv.action import refuse_forbidden
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision, IntArray, check_decision
 from flexnfv.reading import Reading
 
-IntArray = npt.NDArray[np.int64]
-
 MOST_TIMES: Final = 100
-"""Targets above so many times a type's `max_instances` are garbage. Those between are a policy's
-good right under a load that the chain cannot carry: limits and budget are not its business."""
+"""A policy whose targets exceed a type's `max_instances` this many times is taken to be broken.
+
+Lower targets above `max_instances` are valid: under a load that the chain cannot carry, a policy
+may ask for more instances than there can be. The manager applies limits and budget, not the policy.
+"""
 
 
 class Fault(StrEnum):
-    """Why an interval is without a policy's targets."""
+    """Why an interval is without a policy's decision."""
 
     RAISED = "raised"
     """`decide` raised."""
     INVALID = "invalid"
-    """`decide` returned something that is no targets (`judge`)."""
+    """`decide` returned something that is no decision (`judge`)."""
     LATE = "late"
     """No answer, or a slower one than the deadline allows."""
     DIED = "died"
@@ -43,27 +44,34 @@ class Answer:
     """One policy's answer to one reading.
 
     Attributes:
-        targets: valid targets [T], or None.
-        fault: why there are none; None if there are.
+        decision: a valid decision, of fields [T], or None.
+        fault: why there is none; None if there is.
         detail: what was wrong, in one line.
         decision_s: seconds that `decide` took; NaN where it is not known.
     """
 
-    targets: IntArray | None
+    decision: Decision | None
     fault: Fault | None = None
     detail: str = ""
     decision_s: float = nan
 
+    @property
+    def targets(self) -> IntArray | None:
+        """The decision's, [T]."""
+        return None if self.decision is None else self.decision.targets
 
-def judge(targets: npt.ArrayLike, chain: ServiceChain) -> IntArray:
-    """Targets [T] that may be sent.
+
+def judge(wanted: Decision | npt.ArrayLike, chain: ServiceChain) -> Decision:
+    """A decision of fields [T] that may be sent.
 
     Raises:
-        ValueError: no targets (`flexnfv.backend.check_targets`), or above `MOST_TIMES`.
+        ValueError: no decision (`flexnfv.decision.check_decision`), targets above `MOST_TIMES`, or
+            a lever that an NF type does not allow.
     """
-    checked = check_targets(targets, (chain.types,))
-    if (checked > MOST_TIMES * chain.max_instances).any():
+    checked = check_decision(wanted, (chain.types,))
+    if (checked.targets > MOST_TIMES * chain.max_instances).any():
         raise ValueError(f"targets are above {MOST_TIMES} times the NF type's max_instances")
+    refuse_forbidden(checked, chain)
     return checked
 
 
@@ -71,12 +79,12 @@ def ask(decide: Callable[[Reading], Any], reading: Reading, chain: ServiceChain)
     """Let `decide` answer a reading, and judge that; whatever it does, an answer comes of it."""
     begun = perf_counter()
     try:
-        targets = decide(reading)
+        wanted = decide(reading)
     except (Exception, SystemExit) as error:
         return Answer(None, Fault.RAISED, one_line(error), perf_counter() - begun)
     decision_s = perf_counter() - begun
     try:
-        return Answer(judge(targets, chain), decision_s=decision_s)
+        return Answer(judge(wanted, chain), decision_s=decision_s)
     except Exception as error:
         return Answer(None, Fault.INVALID, one_line(error), decision_s)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import shutil
 import signal
@@ -17,11 +16,12 @@ from time import monotonic, time
 from typing import Any
 
 from flexnfv import __version__
-from flexnfv.backend import Backend, Clocked
-from flexnfv.backends import backend_class, make_backend
+from flexnfv.backend import Backend, Single
+from flexnfv.backends import make_for_deployment
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.decision import Decision
 from flexnfv.deploy.answer import Answer, one_line
-from flexnfv.deploy.guard import Decision, Guard, IntArray
+from flexnfv.deploy.guard import Decided, Guard
 from flexnfv.deploy.host import Host, InProcess, open_host
 from flexnfv.deploy.punctual import go_last, punctual
 from flexnfv.deploy.record import Row
@@ -43,7 +43,7 @@ class Deployment:
 
     Args:
         policy: spec of the policy that decides.
-        shadows: specs of policies that are asked, but whose targets are never sent.
+        shadows: specs of policies that are asked, but whose decisions are never sent.
         backend: what the chain runs on; stays the caller's to close.
         trace: that the backend plays; None to take a live chain's own traffic.
         deadline_s: seconds that the policy has from a reading to its answer; half the interval if
@@ -83,7 +83,7 @@ class Deployment:
         self.seed = seed
         self._stop = threading.Event()
         self._stack = ExitStack()
-        # Where the chain's time is not the clock's, it stands still while a policy starts anew.
+        # A simulated chain can wait for a policy that restarts; a chain on the clock cannot.
         self.patient = backend.description.deterministic and not realtime
         try:
             self.policy = self._open(policy)
@@ -93,14 +93,10 @@ class Deployment:
             raise
         self._guard = Guard(self.policy, self.chain, urgent=not self.patient)
         self._stack.callback(self._guard.close)
-        self._halves: Clocked | _Stepped
-        if isinstance(backend, Clocked):
-            self._halves = backend
-            if isinstance(self.policy, InProcess):
-                backend.rehearsal = self.policy.rehearse
-            self._stack.callback(setattr, backend, "rehearsal", None)
-        else:
-            self._halves = _Stepped(backend)
+        self._one = Single(backend)
+        if isinstance(self.policy, InProcess):
+            self._one.rehearse(self.policy.rehearse)
+            self._stack.callback(self._one.rehearse, None)
 
     def _open(self, spec: str, *, shadow: bool = False) -> Host:
         host = open_host(spec, self.chain, self.seed, patient=self.patient, shadow=shadow)
@@ -130,20 +126,20 @@ class Deployment:
             InputError: the backend refuses the trace.
             BackendError: the backend died; what was read before is given first.
         """
-        reading = self.backend.reset(self._trace, self.seed)
+        reading = self._one.reset(self._trace, self.seed)
         begun = read = monotonic()
         clock_s, until = time(), read
-        number, targets, send_s = 0, self.chain.initial_instances, nan
-        decision: Decision | None = None
+        number, under, send_s = 0, Decision(self.chain.initial_instances), nan
+        by: Decided | None = None
         answers: tuple[Answer, ...] = ()
         asked: Future[None] | None = None
         broken: BackendError | None = None
         while True:
             decided = None
             last = intervals is not None and number + 1 >= intervals
-            if not (last or self._stop.is_set() or self.backend.remaining == 0):
+            if not (last or self._stop.is_set() or self._one.remaining == 0):
                 try:
-                    decided = self._guard.decide(reading, read + self.deadline_s, self._halves.send)
+                    decided = self._guard.decide(reading, read + self.deadline_s, self._one.send)
                 except BackendError as error:
                     broken = error
             if asked is not None:
@@ -152,22 +148,22 @@ class Deployment:
             kept = reading.copy() if decided is None else decided.reading
             asked = None if decided is None else self._guard.later(self._ask_shadows, kept)
             wanted = float(wanted_pps(self._trace, kept))
-            yield Row(number, clock_s, kept, targets, decision, send_s, answers, wanted)
+            yield Row(number, clock_s, kept, under, by, send_s, answers, wanted)
             if broken is not None:
                 raise broken
             if decided is None or asked is None or self._stop.is_set():
                 return
             try:
-                reading = self._halves.wait()
+                reading = self._one.wait()
             except BackendError:
-                by = "law" if decided.by_law else "policy"
-                last = decided.targets.tolist()
-                log.info("no reading came of the last targets, %s by the %s: no row", last, by)
+                who = "law" if decided.by_law else "policy"
+                last = decided.decision.targets.tolist()
+                log.info("no reading came of the last targets, %s by the %s: no row", last, who)
                 raise
             number += 1
             self._await(begun + number * self.chain.interval_s)
-            targets, decision, send_s = decided.targets, decided, decided.sent - read
-            # Where time stands still meanwhile, the shadows have as long as the policy.
+            under, by, send_s = decided.decision, decided, decided.sent - read
+            # On a chain that can wait, the shadows may take as long as the policy itself.
             until = read + self.deadline_s
             read, clock_s = monotonic(), time()
             until = until if self.patient else read
@@ -179,23 +175,6 @@ class Deployment:
     def _await(self, due: float) -> None:
         if self._realtime:
             self._stop.wait(max(due - monotonic(), 0.0))
-
-
-class _Stepped:
-    """`step` in two halves, of a backend that knows the whole only."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._targets: IntArray | None = None
-
-    def send(self, targets: IntArray) -> None:
-        """Keep the targets."""
-        self._targets = targets
-
-    def wait(self) -> Reading:
-        """Step."""
-        assert self._targets is not None
-        return self._backend.step(self._targets)
 
 
 def deploy(
@@ -222,11 +201,9 @@ def deploy(
         policy: spec of a policy, or path of a bundle.
         chain: name of a shipped chain, path of a chain file, or a chain.
         out: directory to make; see `flexnfv.deploy.record` and `flexnfv.deploy.status`.
-        shadows: specs of policies that are asked, but whose targets are never sent.
+        shadows: specs of policies that are asked, but whose decisions are never sent.
         backend: dpdk, model, or the name of an installed one.
-        options: of the backend. One with a law of its own (`law`) is told to let it take over
-            whenever this process does not decide, and one that may outlive this process (`keep`)
-            to do so when it is killed, unless the options say otherwise.
+        options: of the backend (`flexnfv.backends.make_for_deployment`).
         trace: that the backend plays; None to take a live chain's own traffic.
         intervals: end after so many.
         deadline_s: see `Deployment`.
@@ -246,7 +223,7 @@ def deploy(
         raise InputError(f"{intervals}", where="intervals", fix="choose 1 or more")
     loaded = chain if isinstance(chain, ServiceChain) else load_chain(chain)
     played = None if trace is None else load_trace(trace)
-    runs_on = _make(backend, loaded, dict(options or {}))
+    runs_on = make_for_deployment(backend, loaded, **(options or {}))
     with ExitStack() as stack:
         stack.callback(runs_on.close)
         deployment = stack.enter_context(
@@ -262,21 +239,6 @@ def deploy(
         )
         stack.enter_context(_stopped_by_signals(deployment))
         return _recorded(deployment, out, intervals, show)
-
-
-def _make(name: str, chain: ServiceChain, options: dict[str, Any]) -> Backend:
-    """The backend, in better hands than ours whenever this process is not there."""
-    takes = inspect.signature(backend_class(name)).parameters
-    given = {key: True for key in ("law", "keep") if key in takes} | options
-    if name != "dpdk" or options.get("attach") is None:
-        return make_backend(name, chain, **given)
-    from flexnfv.hw_backend.running import allow_law, check_takeover
-
-    given["attach"] = Path(given["attach"])
-    check_takeover(given["attach"], chain, options)
-    made = make_backend(name, chain, **given)
-    allow_law(given["attach"], bool(given["law"]))
-    return made
 
 
 def _recorded(

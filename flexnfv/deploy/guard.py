@@ -1,4 +1,4 @@
-"""A policy with the law behind it: every interval gets valid targets, whatever the policy does."""
+"""A policy with the law behind it: whatever the policy does, every interval gets a decision."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision, IntArray
 from flexnfv.deploy.answer import Answer
 from flexnfv.deploy.host import Host
 from flexnfv.deploy.punctual import go_first
 from flexnfv.policies.watermark import Watermark
 from flexnfv.reading import Reading
 
-IntArray = npt.NDArray[np.int64]
-Send = Callable[[IntArray], object]
+Send = Callable[[Decision], object]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -28,18 +25,18 @@ log = logging.getLogger("flexnfv.deploy")
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decided:
     """What was decided on one reading.
 
     Attributes:
         reading: a copy.
-        targets: that were sent, [T].
+        decision: that was sent, of fields [T].
         sent: when, on the monotonic clock.
         answer: the policy's.
     """
 
     reading: Reading
-    targets: IntArray
+    decision: Decision
     sent: float
     answer: Answer
     _law: Future[IntArray]
@@ -47,7 +44,7 @@ class Decision:
     @property
     def by_law(self) -> bool:
         """Whether the law's targets are sent in the policy's place."""
-        return self.answer.targets is None
+        return self.answer.decision is None
 
     @property
     def law(self) -> IntArray:
@@ -56,11 +53,11 @@ class Decision:
 
 
 class Guard:
-    """Decides with a policy, and with the watermark law where the policy has no valid targets.
+    """Decides with a policy, and with the watermark law where the policy has no valid decision.
 
     The law reads every interval, since it counts checks in a row; it remembers as last asked for
     what was sent, whoever decided it. In a thread of its own it takes no time from a policy that
-    answers well: it thinks once the targets are sent.
+    answers well: it thinks once the decision is sent.
 
     Args:
         host: of the policy.
@@ -77,25 +74,25 @@ class Guard:
         )
         self._faults_in_a_row = 0
 
-    def decide(self, reading: Reading, until: float, send: Send) -> Decision:
-        """Decide on targets for the next interval by `until` on the monotonic clock, and send them.
+    def decide(self, reading: Reading, until: float, send: Send) -> Decided:
+        """Decide on the next interval by `until` on the monotonic clock, and send them.
 
         All that can wait is done afterwards.
         """
         self.host.ask(reading)
         answer = self.host.answer(until)
-        if answer.targets is not None:
-            targets, sent = answer.targets, monotonic()
-            send(targets)
+        if answer.decision is not None:
+            decision, sent = answer.decision, monotonic()
+            send(decision)
             kept = reading.copy()
-            law = self.later(self._read, kept, targets)
+            law = self.later(self._read, kept, decision.targets)
         else:
             kept = reading.copy()
             law = self.later(self._read, kept, None)
-            targets, sent = law.result(), monotonic()
-            send(targets)
+            decision, sent = Decision(law.result()), monotonic()
+            send(decision)
         self._log(answer, float(kept.time_s))
-        return Decision(kept, targets, sent, answer, law)
+        return Decided(kept, decision, sent, answer, law)
 
     def later(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have the law's thread do something, too, after what it has to do already."""

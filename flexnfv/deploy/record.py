@@ -10,7 +10,8 @@ is readable, whatever ended the deployment. A row holds
   interval ran under);
 - `t_s` and `pps`, so that the file is a trace (`flexnfv traces import`);
 - `reading.FIELD`, every array of the reading, flattened (`readings` gives them back);
-- `decided_by`, `fault`, `TYPE.law_targets`, and of every shadow `shadow.NAME.TYPE.targets`,
+- `decided_by`, `fault`, `TYPE.law_targets`, and of every shadow `shadow.NAME.TYPE.FIELD` for every
+  field of a decision (`targets`, then the levers),
   `shadow.NAME.fault` and `shadow.NAME.decision_s`: all of the decision that this interval ran under
   or, of a shadow, would have; the first interval ran without one.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,11 +30,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import FIELDS, Decision, IntArray
 from flexnfv.deploy.answer import Answer
-from flexnfv.deploy.guard import Decision
+from flexnfv.deploy.guard import Decided
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
-from flexnfv.records import COLUMNS, off_rate
+from flexnfv.records import COLUMNS, decision_columns, off_rate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,9 +53,9 @@ class Row:
         number: of the interval, from 0.
         clock_s: seconds since 1970 at which its reading was there.
         reading: a copy.
-        targets: that it ran under, [T].
-        decision: that they come from; None in the first interval.
-        send_s: seconds from the reading to the targets' being handed to the backend.
+        under: the decision that it ran under, of fields [T].
+        decision: where that one comes from; None in the first interval.
+        send_s: seconds from the reading to the decision's being handed to the backend.
         shadows: the shadows' answers to the same reading; none in the first interval.
         wanted_pps: what the trace wanted to be offered, packets/s; NaN without one.
     """
@@ -60,11 +63,16 @@ class Row:
     number: int
     clock_s: float
     reading: Reading
-    targets: npt.NDArray[np.int64]
-    decision: Decision | None = None
+    under: Decision
+    decision: Decided | None = None
     send_s: float = nan
     shadows: tuple[Answer, ...] = ()
     wanted_pps: float = nan
+
+    @property
+    def targets(self) -> IntArray:
+        """That it ran under, [T]."""
+        return self.under.targets
 
 
 def load_writer() -> None:
@@ -113,7 +121,7 @@ def join_parts(directory: Path) -> Path:
             where=str(directory),
             fix="name the directory of a deployment that was killed",
         )
-    # Not `read_table`: that one would take folder names for partition columns.
+    # `read_table` would take names of folders for partition columns.
     _write((parquet.ParquetFile(part).read() for part in parts), joined)
     for part in parts:
         part.unlink()
@@ -190,7 +198,7 @@ def _table(
         "decision_s": np.array(
             [nan if row.decision is None else row.decision.answer.decision_s for row in rows]
         ),
-        "targets": np.stack([row.targets for row in rows]),
+        **decision_columns([row.under.array() for row in rows]),
         "wanted_pps": wanted,
         "off_rate": off_rate(stacked, wanted),
     }
@@ -214,7 +222,7 @@ def _table(
         "send_s",
         [row.send_s for row in rows],
         "s",
-        "from the reading before to the targets' being handed to the backend",
+        "from the reading before to the decision's being handed to the backend",
     )
     columns.add("decided_by", [_decided_by(row) for row in rows], "", "policy, law or nobody")
     columns.add(
@@ -234,19 +242,20 @@ def _table(
         )
     for place, shadow in enumerate(shadows):
         answers = [row.shadows[place] if row.shadows else Answer(None) for row in rows]
-        for t, nf in enumerate(chain.nf_names):
+        fields = [None if a.decision is None else a.decision.array() for a in answers]
+        for (f, field), (t, nf) in product(enumerate(FIELDS), enumerate(chain.nf_names)):
             columns.add(
-                f"shadow.{shadow}.{nf}.targets",
-                [None if a.targets is None else int(a.targets[t]) for a in answers],
+                f"shadow.{shadow}.{nf}.{field}",
+                [None if given is None else int(given[f, t]) for given in fields],
                 "",
-                "targets of the shadow, never sent",
+                f"{field} of the shadow, never sent",
                 pa.int32(),
             )
         columns.add(
             f"shadow.{shadow}.fault",
             [_fault(answer) for answer in answers],
             "",
-            "why the shadow has no targets",
+            "why the shadow has no decision",
             pa.string(),
         )
         columns.add(

@@ -17,10 +17,12 @@ import numpy as np
 
 from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import shown
 from flexnfv.deploy.answer import Answer
 from flexnfv.deploy.host import Host
 from flexnfv.deploy.record import Row
 from flexnfv.errors import InputError
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,7 +89,7 @@ class Tally:
         self._count(0, row.decision.answer, row.number)
         for place, answer in enumerate(row.shadows):
             self._count(place + 1, answer, row.number)
-            self._agreed[place] += bool(np.array_equal(answer.targets, row.targets))  # type: ignore[arg-type]
+            self._agreed[place] += answer.decision == row.under
 
     def _count(self, place: int, answer: Answer, number: int) -> None:
         if answer.fault is None:
@@ -151,6 +153,10 @@ class Tally:
                 {
                     "name": name,
                     "targets": int(row.targets[t]),
+                    "levers": {
+                        name: shown(name, int(getattr(row.under, name)[t]))
+                        for name in row.under.levers
+                    },
                     "running": int(reading.running[t]),
                     "launching": int(reading.launching[t]),
                     "draining": int(reading.draining[t]),
@@ -207,7 +213,6 @@ def page(status: dict[str, Any]) -> RenderableType:
     """A status as a page for the terminal."""
     from rich.console import Group
     from rich.markup import escape
-    from rich.table import Table
 
     policy = status["policy"]
     colour = {"running": "green", "stopped": "cyan"}.get(status["state"], "red")
@@ -231,7 +236,7 @@ def page(status: dict[str, Any]) -> RenderableType:
     if "send_ms" in status:
         sent = status["send_ms"]
         lines.append(
-            f"reading to targets: median {sent['p50']:.2f} ms, 99 % within {sent['p99']:.2f} ms"
+            f"reading to decision: median {sent['p50']:.2f} ms, 99 % within {sent['p99']:.2f} ms"
         )
     if status.get("lost_rows"):
         lines.append(f"[red]{status['lost_rows']} intervals could not be recorded[/red]")
@@ -244,21 +249,21 @@ def page(status: dict[str, Any]) -> RenderableType:
         f"at {now['time_s']:.2f} s: offered {now['offered_pps'] / 1e6:.3f} Mpps, delivered "
         f"{now['delivered_pps'] / 1e6:.3f}, dropped {now['dropped_pps'] / 1e6:.3f}"
     )
-    table = Table(
-        *("NF type", "targets", "running", "launching", "draining", "parked"),
-        *("load, erlang", "queue", "dropped, Mpps"),
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for row in now["types"]:
-        table.add_row(
-            escape(row["name"]),
-            *(str(row[key]) for key in ("targets", "running", "launching", "draining", "parked")),
+    levers = now["types"][0].get("levers", {}) if now["types"] else {}
+    counts = ("targets", "running", "launching", "draining", "parked")
+    rows = [
+        (
+            row["name"],
+            *(str(row[key]) for key in counts),
+            *(row["levers"][name] for name in levers),
             f"{row['load']:.3f}",
             f"{row['queue']:.0f}",
             f"{row['dropped_pps'] / 1e6:.3f}",
         )
-    return Group(*lines, table)
+        for row in now["types"]
+    ]
+    heading = ("NF type", *counts, *levers, "erlangs", "queue", "lost Mpps")
+    return Group(*lines, Listing(heading, rows))
 
 
 def _faults(of: dict[str, Any]) -> str:

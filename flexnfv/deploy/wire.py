@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import FIELDS, Decision
 from flexnfv.deploy.answer import Answer, Fault, judge
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
@@ -31,7 +32,7 @@ class Kind(IntEnum):
     """What a message says."""
 
     READING = 1
-    TARGETS = 2
+    DECISION = 2
     FAULT = 3
     STATE = 4
     READY = 5
@@ -86,10 +87,10 @@ def body_reading(body: bytes, types: int, slots: int) -> Reading:
 
 
 def answer_message(answer: Answer, number: int) -> Message:
-    """An answer as a message."""
-    if answer.targets is not None:
-        body = answer.targets.astype("<i8").tobytes()
-        return Message(Kind.TARGETS, number, answer.decision_s, body)
+    """An answer as a message; a decision's fields stand one behind the other."""
+    if answer.decision is not None:
+        body = answer.decision.array().astype("<i8").tobytes()
+        return Message(Kind.DECISION, number, answer.decision_s, body)
     body = json.dumps([answer.fault, answer.detail]).encode()
     return Message(Kind.FAULT, number, answer.decision_s, body)
 
@@ -100,9 +101,9 @@ def message_answer(message: Message, chain: ServiceChain) -> Answer:
     Raises:
         ValueError: it is none.
     """
-    if message.kind is Kind.TARGETS:
-        targets = judge(np.frombuffer(message.body, "<i8"), chain)
-        return Answer(targets, decision_s=message.decision_s)
+    if message.kind is Kind.DECISION:
+        fields = np.frombuffer(message.body, "<i8").reshape(len(FIELDS), chain.types)
+        return Answer(judge(Decision.of_array(fields), chain), decision_s=message.decision_s)
     fault, detail = json.loads(message.body)
     return Answer(None, Fault(fault), str(detail)[:300], message.decision_s)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from flexnfv.backends import description_of
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
@@ -34,8 +35,8 @@ HIGHEST_GBPS: Final = {
 }
 """Highest input rate of every experiment."""
 
-RUNS: Final = {"model": 20}
-"""Runs per setting where a backend has a number of its own."""
+RUNS: Final = 20
+"""Runs per setting where the same seed gives the same readings."""
 LIVE_RUNS: Final = 5
 """Runs per setting on any other backend; its most frequent outcome counts."""
 
@@ -78,8 +79,8 @@ def reproduce(
         names: keys of `EXPERIMENTS`.
         backends: names of registered backends.
         out: directory to create.
-        options: handed to every backend but the model, such as `scale`.
-        runs: runs per setting; 20 on the model and 5 live if None.
+        options: handed to every backend that is not deterministic, such as `scale`.
+        runs: runs per setting; 20 where the backend is deterministic and 5 elsewhere if None.
         optional: those of the backends that are left out where they are not available.
         tell: given one line at the start of every experiment.
 
@@ -99,8 +100,9 @@ def reproduce(
     with new_directory(out) as directory:
         try:
             for backend in backends:
-                count = runs or RUNS.get(backend, LIVE_RUNS)
-                given = {} if backend == "model" else dict(options or {})
+                seeded = _deterministic(backend)
+                count = runs or (RUNS if seeded else LIVE_RUNS)
+                given = {} if seeded else dict(options or {})
                 with (
                     bar(f"on {backend}", count * _intervals(names)) as tick,
                     Runner(backend, runs=count, tick=tick, **given) as runner,
@@ -139,6 +141,14 @@ def reproduce(
     if stop is not None:
         raise kept(stop, out)
     return Reproduction(found, skipped, failed)
+
+
+def _deterministic(backend: str) -> bool:
+    """Whether a backend promises that; one that is not available is found out when it is tried."""
+    try:
+        return description_of(backend).deterministic
+    except InputError:
+        return False
 
 
 def _intervals(names: Sequence[str]) -> int:

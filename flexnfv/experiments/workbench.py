@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, Single
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
@@ -74,6 +74,7 @@ class BackendBench:
 
     def __init__(self, backend: Backend, nf_type: int = 0, seed: int = 0) -> None:
         self.backend = backend
+        self._chain = Single(backend)
         self.nf_type = nf_type
         self.interval_s = backend.chain.interval_s
         self._seed = seed
@@ -92,7 +93,7 @@ class BackendBench:
             rates[:FLOOD_INTERVALS] *= FLOOD
         self._rate_pps = pps
         self._targets[self.nf_type] = 1
-        self.backend.reset(
+        self._chain.reset(
             Trace(f"{pps:g} pps", rates, chain.interval_s, chain.packet_bytes), self._seed
         )
         self._seed += 1
@@ -108,11 +109,11 @@ class BackendBench:
 
     def read(self) -> Reading:
         """The next interval's reading."""
-        if self.backend.remaining == 0:
+        if self._chain.remaining == 0:
             wanted = self._targets.copy()
             self.set_rate(self._rate_pps)
             self._targets = wanted
-        return self.backend.step(self._targets).copy()
+        return self._chain.step(self._targets).copy()
 
     def first_packet_s(self) -> FloatArray | None:
         """The backend's own stamps (`LiveBackend.first_packet_s`), if it has any."""

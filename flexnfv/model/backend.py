@@ -1,22 +1,27 @@
-"""The model as a backend: a batch of one."""
+"""The model as a backend, for any number of chains at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, check_targets
+from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision, check_decision
 from flexnfv.errors import InputError
 from flexnfv.model.batch import BatchModel
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
+IntArray = npt.NDArray[np.int64]
+
 
 class ModelBackend:
-    """A chain on the calibrated model (`flexnfv.backend.Backend`).
+    """Chains on the calibrated model (`flexnfv.backend.Backend`).
 
     Traffic that varies within an interval keeps its burstiness: the model is offered a rate per
     sub-step where the trace is finer than the interval, a rate per interval otherwise.
@@ -25,7 +30,13 @@ class ModelBackend:
         chain: the chain.
         substeps, count_flows, death_rate_per_s, plain: see `BatchModel`; flows are counted here
             unless told otherwise.
+        seed: of the chains that `reset` gives no seed.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
+
+    description = Description("model", batch=None, deterministic=True)
 
     def __init__(
         self,
@@ -35,35 +46,96 @@ class ModelBackend:
         count_flows: bool = True,
         death_rate_per_s: float = 0.0,
         plain: bool = False,
+        seed: int = 0,
     ) -> None:
         self.chain = chain
-        self.description = Description("model", machine=chain.measured.machine, deterministic=True)
-        self.model = BatchModel(
-            chain,
-            1,
-            substeps=substeps,
-            count_flows=count_flows,
-            death_rate_per_s=death_rate_per_s,
-            plain=plain,
-        )
-        self._make_views()
+        self.description = replace(self.description, machine=chain.measured.machine)
+        self._options: dict[str, Any] = {
+            "substeps": substeps,
+            "count_flows": count_flows,
+            "death_rate_per_s": death_rate_per_s,
+            "plain": plain,
+        }
+        self._rng = np.random.default_rng(seed)
+        self.model = BatchModel(chain, 1, **self._options)
+        self._shape = (1, chain.types)
 
-    def _make_views(self) -> None:
-        self._views = {name: array[0, ...] for name, array in self.model.reading.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_views": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._make_views()
-
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
-        """Start an episode on `trace`; the reading of its first interval.
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
+        """Start an episode on each trace (`Backend.reset`).
 
         Raises:
-            InputError: no trace, or one shorter than two intervals.
+            InputError: a trace that is missing or shorter than two intervals.
         """
+        count = len(traces)
+        if rows is None and count != self.model.batch:
+            self.model = BatchModel(self.chain, count, **self._options)
+            self._shape = (count, self.chain.types)
+        # Chains on one trace share its rates: an evaluation has thousands on a few.
+        places: dict[int, int] = {}
+        series: list[tuple[npt.NDArray[np.float64], int]] = []
+        for trace in traces:
+            if id(trace) not in places:
+                places[id(trace)] = len(series)
+                series.append(self._rates(trace))
+        of = np.array([places[id(trace)] for trace in traces])
+        lengths = np.array([len(rates) for rates, _ in series])
+        table = np.zeros((len(series), lengths.max()))
+        for row, (rates, _) in zip(table, series, strict=True):
+            row[: len(rates)] = rates
+        shared = rows is None
+        self.model.reset_envs(
+            np.arange(count) if rows is None else rows,
+            table if shared else table[of],
+            self._words([None] * count if seeds is None else seeds),
+            rates_per_interval=np.array([per_interval for _, per_interval in series])[of],
+            series=of if shared else None,
+            lengths=lengths[of],
+        )
+        return self.model.reading
+
+    def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
+        """Apply a decision, let one monitor interval pass, and read (`Backend.step`).
+
+        Raises:
+            InputError: a decision of a wrong shape or kind, or no traffic left.
+        """
+        shape = self._shape if rows is None else (len(rows), self.chain.types)
+        try:
+            return self.model.step(check_decision(decision, shape), rows)
+        except ValueError as error:
+            raise InputError(str(error), where="step") from error
+
+    @property
+    def remaining(self) -> IntArray:
+        """Intervals that each chain's trace still holds, [B]."""
+        return self.model.remaining
+
+    def kill(self, nf_type: int, slot: int, row: int = 0) -> None:
+        """Let an instance of a chain die (see `BatchModel.kill`)."""
+        self.model.kill(row, nf_type, slot)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _words(self, seeds: Sequence[int | None]) -> npt.NDArray[np.uint64]:
+        """Seeds as words of 64 bits, those that are None drawn."""
+        return np.array(
+            [
+                self._rng.integers(0, 1 << 64, dtype=np.uint64)
+                if seed is None
+                else seed % (1 << 64)
+                for seed in seeds
+            ],
+            np.uint64,
+        )
+
+    def _rates(self, trace: Trace | None) -> tuple[npt.NDArray[np.float64], int]:
+        """Rates of whole intervals, packets/s, and how many of them an interval holds."""
         if trace is None:
             raise InputError(
                 "the model needs a trace", where="reset", fix="give one; only a live chain has none"
@@ -79,40 +151,4 @@ class ModelBackend:
         finer = trace.step_s < interval_s * (1 - 1e-9)
         per_interval = self.model.substeps if finer else 1
         rates = trace.rates(interval_s / per_interval)
-        whole = rates.size // per_interval * per_interval
-        self.model.reset_envs(
-            np.zeros(1, np.int64),
-            rates[None, :whole],
-            None if seed is None else np.array([seed % (1 << 64)], np.uint64),
-            rates_per_interval=per_interval,
-        )
-        return self._reading()
-
-    def step(self, targets: npt.ArrayLike) -> Reading:
-        """Apply targets, whole numbers [T], let one monitor interval pass, and read.
-
-        Raises:
-            InputError: targets of a wrong shape or kind, or no traffic left.
-        """
-        try:
-            self.model.step(check_targets(targets, (self.chain.types,))[None])
-        except ValueError as error:
-            raise InputError(str(error), where="step") from error
-        return self._reading()
-
-    @property
-    def remaining(self) -> int:
-        """Intervals that the trace still holds."""
-        return int(self.model.remaining[0])
-
-    def kill(self, nf_type: int, slot: int) -> None:
-        """Let an instance die (see `BatchModel.kill`)."""
-        self.model.kill(0, nf_type, slot)
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-    def _reading(self) -> Reading:
-        reading = object.__new__(Reading)
-        reading.__dict__.update(self._views)
-        return reading
+        return rates[: rates.size // per_interval * per_interval], per_interval

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.model import BatchModel, ModelBackend
 from flexnfv.traces import Trace
@@ -57,7 +58,7 @@ def batched(chain: ServiceChain, changing: float, repeat: int) -> list[float]:
 def single(chain: ServiceChain, repeat: int) -> list[float]:
     """The backend: a batch of one, with its Reading and derived loads."""
     rng = np.random.default_rng(0)
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     trace = Trace("random", rng.uniform(2e6, 9e6, 5000), 1.0)
     targets = np.array([3, 2, 2])
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, Single
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.reading import Reading
@@ -44,8 +44,8 @@ class Run:
     """One episode: steps, and every reading that came."""
 
     def __init__(self, backend: Backend, trace: Trace, seed: int = 0) -> None:
-        self.backend = backend
-        self.readings = [backend.reset(trace, seed).copy()]
+        self.backend = Single(backend)
+        self.readings = [self.backend.reset(trace, seed).copy()]
 
     @property
     def last(self) -> Reading:

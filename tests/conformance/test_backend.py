@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from flexnfv.backend import Backend, Description
+from flexnfv.backend import Backend, Clocked, Description
+from flexnfv.decision import Decision
 from flexnfv.errors import InputError
-from flexnfv.reading import Reading
+from flexnfv.reading import Reading, same_layout
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
 from tests.conformance.conftest import INTERVAL_S, PATIENCE, Run, steady
@@ -93,8 +94,7 @@ def test_an_episode_begins_with_the_initial_instances_alone(make: Make) -> None:
 
 
 def test_remaining_counts_down_to_the_end(make: Make) -> None:
-    backend = make()
-    Run(backend, steady(CALM, 5))
+    backend = Run(make(), steady(CALM, 5)).backend
     seen = [backend.remaining]
     while backend.remaining:
         backend.step(np.array([1, 1, 1]))
@@ -255,8 +255,7 @@ def test_more_instances_carry_more(make: Make) -> None:
     ids=["short", "batch", "fraction", "nan", "negative", "huge", "words"],
 )
 def test_targets_that_make_no_sense_are_refused(make: Make, targets: np.ndarray) -> None:
-    backend = make()
-    Run(backend, steady(CALM, 10))
+    backend = Run(make(), steady(CALM, 10)).backend
     with pytest.raises(InputError):
         backend.step(targets)
     backend.step(np.array([1, 1, 1]))
@@ -265,7 +264,7 @@ def test_targets_that_make_no_sense_are_refused(make: Make, targets: np.ndarray)
 def test_a_trace_of_less_than_two_intervals_is_refused(make: Make) -> None:
     backend = make()
     with pytest.raises(InputError, match="two intervals"):
-        backend.reset(Trace("short", np.array([CALM]), INTERVAL_S), 0)
+        Run(backend, Trace("short", np.array([CALM]), INTERVAL_S))
     Run(backend, steady(CALM, 2))
 
 
@@ -285,3 +284,72 @@ def test_it_can_be_closed_twice(make: Make) -> None:
     Run(backend, steady(CALM, 2))
     backend.close()
     backend.close()
+
+
+def test_its_class_says_before_it_is_made_what_it_can_do(make: Make) -> None:
+    backend = make()
+    told, of_class = backend.description, getattr(type(backend), "description", None)
+    assert isinstance(of_class, Description)
+    for name in ("name", "batch", "clocked", "exclusive", "deterministic"):
+        assert getattr(told, name) == getattr(of_class, name), name
+    assert isinstance(backend, Clocked) or not told.clocked
+
+
+def test_one_chain_is_a_batch_of_one(make: Make) -> None:
+    backend = make()
+    like = Reading.zeros(3, backend.chain.slots, (1,))
+    reading = backend.reset([steady(CALM, 4)], [0])
+    assert same_layout(reading, like)
+    assert backend.remaining.tolist() == [3]
+    for decision in (np.ones((1, 3), np.int64), Decision(np.ones((1, 3), np.int64))):
+        assert same_layout(backend.step(decision), like)
+    assert backend.remaining.tolist() == [1]
+
+
+def many(make: Make, count: int) -> Backend:
+    """The backend, where it runs so many chains at once."""
+    backend = make()
+    most = backend.description.batch
+    if most is not None and most < count:
+        pytest.skip(f"{backend.description.name} runs {most} at a time")
+    return backend
+
+
+def test_more_chains_than_it_runs_at_once_are_refused(make: Make) -> None:
+    backend = make()
+    most = backend.description.batch
+    if most is None:
+        pytest.skip(f"{backend.description.name} runs any number")
+    with pytest.raises(InputError, match="at once"):
+        backend.reset([steady(CALM, 4)] * (most + 1))
+
+
+def test_traces_of_a_batch_may_differ_in_length(make: Make) -> None:
+    """What has ended is left alone, and the others go on as if they were by themselves."""
+    backend = many(make, 3)
+    traces = [steady(CALM, 3), steady(6e6, 8), steady(4e6, 5)]
+    readings = [backend.reset(traces, [1, 2, 3]).copy()]
+    assert backend.remaining.tolist() == [2, 7, 4]
+    while (rows := np.flatnonzero(backend.remaining)).size:
+        readings.append(backend.step(np.full((rows.size, 3), 2), rows).copy())
+    assert len(readings) == 8
+    alone = many(make, 1)
+    for row, trace in enumerate(traces):
+        run = Run(alone, trace, seed=row + 1)
+        run.rest(2, 2, 2)
+        if backend.description.deterministic:
+            assert run.readings == [reading[row] for reading in readings[: len(trace)]]
+    with pytest.raises(InputError, match="no traffic left"):
+        backend.step(np.ones((3, 3), np.int64))
+
+
+def test_chains_that_are_not_named_stay_as_they_are(make: Make) -> None:
+    backend = many(make, 2)
+    before = backend.reset([steady(CALM, 9)] * 2, [1, 2]).copy()
+    stepped = backend.step(np.array([[2, 1, 1]]), np.array([1])).copy()
+    assert stepped[0] == before[0]
+    assert stepped.launches[1].tolist() == [1, 0, 0]
+    again = backend.reset([steady(6e6, 5)], [3], np.array([0])).copy()
+    assert again[1] == stepped[1]
+    assert again.time_s[0] == pytest.approx(INTERVAL_S)
+    assert backend.remaining.tolist() == [4, 7]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flexnfv import backends
-from flexnfv.backend import Backend
+from flexnfv.backend import Backend, Single
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.model import ModelBackend
@@ -50,7 +50,7 @@ def test_a_backend_that_cannot_be_imported_is_one_line(monkeypatch: pytest.Monke
 
 
 def test_a_pickled_model_continues_as_the_original() -> None:
-    one = backends.make_backend("model", CHAIN)
+    one = Single(backends.make_backend("model", CHAIN))
     one.reset(Trace("given", np.linspace(1e6, 9e6, 10), 1.0), 3)
     other = pickle.loads(pickle.dumps(one))
     for targets in ([1, 1, 1], [2, 1, 3], [1, 2, 2]):

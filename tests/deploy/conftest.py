@@ -21,6 +21,7 @@ fickle = wild:Fickle
 counting = wild:Counting
 stillborn = wild:Stillborn
 sleepy = wild:Sleepy
+levers = wild:Levers
 """
 
 

@@ -12,8 +12,9 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from flexnfv.backend import check_targets
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import check_decision
 from flexnfv.deploy import Deployment, wire
 from flexnfv.deploy.answer import MOST_TIMES, Fault, judge
 from flexnfv.deploy.host import OwnProcess
@@ -32,11 +33,10 @@ class Watched(ModelBackend):
 
     steps = 0
 
-    def step(self, targets):
-        assert isinstance(targets, np.ndarray)
-        check_targets(targets, (self.chain.types,))
+    def step(self, decision, rows=None):
+        check_decision(decision, (1, self.chain.types))
         self.steps += 1
-        return super().step(targets)
+        return super().step(decision, rows)
 
 
 class Rehearsed(Watched):
@@ -45,11 +45,11 @@ class Rehearsed(Watched):
     rehearsal: Callable[[Reading], object] | None = None
     rehearsals = 0
 
-    def send(self, targets):
-        self.targets = targets
+    def send(self, decision):
+        self.decision = decision
 
     def wait(self):
-        reading = self.step(self.targets)
+        reading = self.step(self.decision)
         for factor in (0.0, 0.3, 5.0):
             other = reading.copy()
             other.arrived_pps[...] *= factor
@@ -105,7 +105,7 @@ def test_a_policy_that_always_fails_leaves_the_chain_to_the_law_alone(
 ) -> None:
     with Deployment("fickle:share=1,faults=raise", ModelBackend(chain), trace=waves) as failing:
         found = [row for row, _ in zip(failing.rows(), range(300), strict=False)]
-    alone, law = ModelBackend(chain), Watermark()
+    alone, law = Single(ModelBackend(chain)), Watermark()
     law.reset(chain)
     reading = alone.reset(waves)
     for row in found:
@@ -180,7 +180,7 @@ def test_targets_far_above_the_limits_are_garbage_and_those_a_load_may_want_are_
     chain: ServiceChain,
 ) -> None:
     most = MOST_TIMES * chain.max_instances
-    np.testing.assert_array_equal(judge(most, chain), most)
+    np.testing.assert_array_equal(judge(most, chain).targets, most)
     with pytest.raises(ValueError, match="max_instances"):
         judge(most + 1, chain)
 
@@ -210,9 +210,9 @@ def test_a_process_that_cannot_be_started_again_leaves_the_chain_to_the_law(
         b"",
         b"\x01",
         b"\xff" * 40,
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"abc")),
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\xff" * 24)),
-        wire.pack(wire.Message(wire.Kind.TARGETS, 1, body=b"\x00" * 8)),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"abc")),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"\xff" * 24)),
+        wire.pack(wire.Message(wire.Kind.DECISION, 1, body=b"\x00" * 8)),
         wire.pack(wire.Message(wire.Kind.FAULT, 1, body=b"{")),
         wire.pack(wire.Message(wire.Kind.REFUSED, 1, body=b"[]")),
     ],
@@ -228,7 +228,7 @@ def test_a_message_that_is_none_costs_the_policy_its_process_and_nothing_else(
         host._link.close()
         ours.setblocking(False)
         host._link = ours
-        theirs.send(message or wire.pack(wire.Message(wire.Kind.TARGETS, 1)))
+        theirs.send(message or wire.pack(wire.Message(wire.Kind.DECISION, 1)))
         answer = host.answer(until=monotonic() + 10)
         assert (answer.targets, answer.fault) == (None, Fault.INVALID)
         assert host.pid is None
@@ -261,13 +261,13 @@ def test_a_chain_that_dies_when_targets_are_sent_leaves_its_last_reading(
         rehearsal: Callable[[Reading], object] | None = None
         decisions = 0
 
-        def send(self, targets):
-            self.targets, self.decisions = targets, self.decisions + 1
+        def send(self, decision):
+            self.decision, self.decisions = decision, self.decisions + 1
             if self.decisions == 3:
                 raise BackendError("the manager has ended")
 
         def wait(self):
-            return self.step(self.targets)
+            return self.step(self.decision)
 
     rows = []
     with (

@@ -261,10 +261,10 @@ def test_a_backend_that_dies_is_told_and_its_record_kept(
 ) -> None:
     step = ModelBackend.step
 
-    def mortal(self: ModelBackend, targets: object) -> object:
-        if self.remaining < 3590:
+    def mortal(self: ModelBackend, decision: object, rows: object = None) -> object:
+        if self.remaining[0] < 3590:
             raise BackendError("the manager died")
-        return step(self, targets)  # type: ignore[arg-type]
+        return step(self, decision, rows)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ModelBackend, "step", mortal)
     out = tmp_path / "run"

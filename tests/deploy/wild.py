@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flexnfv.decision import Decision
 from flexnfv.policies.watermark import Watermark
 from flexnfv.policy import BasePolicy
 
@@ -39,6 +40,24 @@ class Trap:
 
     def __reduce__(self):
         raise RuntimeError("trap")
+
+
+class Levers(Watermark):
+    """The law, with levers: a mapping for the first type, spares for all from the 6th time on."""
+
+    state_names = (*Watermark.state_names, "number")
+
+    def __init__(self, mapping=2, spares=1):
+        super().__init__()
+        self.mapping, self.spares = mapping, spares
+
+    def decide(self, reading):
+        targets = super().decide(reading)
+        self.number = 1 if self.number is None else int(self.number) + 1
+        mapping = np.full(targets.shape, -1)
+        mapping[0] = self.mapping
+        spares = np.full(targets.shape, self.spares) if self.number > 5 else None
+        return Decision(targets, mapping=mapping, spares=spares)
 
 
 class Fickle(Watermark):

@@ -39,7 +39,8 @@ def test_a_row_of_the_batch_is_the_single_environment(chain: str, action_mode: s
         twin = np.random.default_rng(0)
         twin.bit_generator.state = _after_reset(row)
         seeds[row] = twin.integers(1 << 31)
-    rollout.begin(np.arange(batch), rates, drop_cost, seeds)
+    traces = [Trace("given", each, 1.0) for each in rates]
+    rollout.begin(np.arange(batch), traces, drop_cost, seeds.tolist())
 
     flat = rollout.observation.reshape(batch, -1)
     np.testing.assert_allclose(flat, first, rtol=0, atol=1e-6)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.utils.env_checker import data_equivalence as same
 
 import flexnfv.envs
-from flexnfv.backend import Backend, Description
+from flexnfv.backend import Backend, Description, IntArray
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.decision import Decision
 from flexnfv.envs.service_chain import ServiceChainEnv
 from flexnfv.errors import BackendError, InputError
 from flexnfv.model import ModelBackend
@@ -180,18 +181,23 @@ class Mortal:
         self.model = ModelBackend(chain)
         self.steps = self.closed = 0
 
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
         self.steps = 0
-        return self.model.reset(trace, seed)
+        return self.model.reset(traces, seeds, rows)
 
-    def step(self, targets: npt.NDArray[np.int64]) -> Reading:
+    def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
         self.steps += 1
         if self.steps == 3:
             raise BackendError("the manager is gone")
-        return self.model.step(targets)
+        return self.model.step(decision, rows)
 
     @property
-    def remaining(self) -> int | None:
+    def remaining(self) -> IntArray:
         return self.model.remaining
 
     def close(self) -> None:

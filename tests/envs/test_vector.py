@@ -142,7 +142,7 @@ def test_gymnasiums_statistics_wrapper_counts_the_episodes() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "dpdk"}, "cannot be batched"),
+        ({"backend": "dpdk", "num_envs": 2}, "cannot be batched"),
         ({"num_envs": 0}, "num_envs is 0"),
         ({"render_mode": "rgb_array"}, "draws no pictures"),
         ({"chain": "papr"}, "paper"),

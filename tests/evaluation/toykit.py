@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flexnfv.backend import Description, check_targets
+from flexnfv.backend import Description
+from flexnfv.decision import check_decision
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
 from flexnfv.states import RUNNING
@@ -20,26 +21,28 @@ from flexnfv.states import RUNNING
 class ToyBackend:
     """Instances appear and vanish at once; what exceeds their loss-free rate is lost."""
 
+    description = Description("toy", machine="none", deterministic=True)
+
     def __init__(self, chain):
         self.chain = chain
-        self.description = Description("toy", machine="none", deterministic=True)
 
-    def reset(self, trace, seed=None):
+    def reset(self, traces, seeds=None, rows=None):
+        (trace,), (seed,) = traces, seeds or [None]
         self._rates = trace.rates(self.chain.interval_s)
         self._seed = seed or 0
         self._next = 0
         self._count = self.chain.initial_instances.copy()
         return self._read(np.zeros(self.chain.types, np.int64))
 
-    def step(self, targets):
-        wanted = check_targets(targets, (self.chain.types,))
+    def step(self, decision, rows=None):
+        wanted = check_decision(decision, (1, self.chain.types)).targets[0]
         before = self._count
         self._count = np.clip(wanted, self.chain.min_instances, self.chain.max_instances)
         return self._read(np.maximum(self._count - before, 0))
 
     @property
     def remaining(self):
-        return len(self._rates) - self._next
+        return np.array([len(self._rates) - self._next])
 
     def close(self):
         self._rates = np.empty(0)
@@ -65,13 +68,13 @@ class ToyBackend:
         reading.dropped_pps[...] = offered - flowing
         reading.latency_s[...] = 1e-6
         reading.energy_j[...] = 10.0 * self._count.sum() * self.chain.interval_s
-        return reading
+        return Reading.stack([reading])
 
 
 class Ample(BasePolicy):
     """ceil(demand x spare / capacity) instances."""
 
-    front = ("spare", (0.8, 1.0, 1.2, 1.5))
+    sweep = ("spare", (0.8, 1.0, 1.2, 1.5))
 
     def __init__(self, spare=1.1):
         if spare <= 0:

@@ -107,10 +107,10 @@ def test_a_backends_own_stamps_tell_when_an_instance_began() -> None:
         def first_packet_s(self):
             return np.where(np.arange(self.chain.slots) == 1, self.since + 0.003, 0.0)[None]
 
-        def step(self, targets):
-            reading = super().step(targets)
-            if targets[0] == 1 or (reading.state[0, 1] != RUNNING):
-                self.since = float(reading.time_s)
+        def step(self, decision, rows=None):
+            reading = super().step(decision, rows)
+            if decision[0, 0] == 1 or (reading.state[0, 0, 1] != RUNNING):
+                self.since = float(reading.time_s[0])
             return reading
 
     chain = latency.for_latency(alone_chain(load_chain("paper"), load_chain("paper").nf[0]))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import flexnfv.backends
+from flexnfv.backend import Single
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.cli import main
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import run_episode
+from flexnfv.evaluation.episodes import run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.fidelity import (
     Replay,
@@ -61,7 +62,7 @@ def test_a_replay_goes_by_time_so_that_a_late_reading_shifts_nothing() -> None:
     # The third interval was missed: its reading covers two.
     policy = Replay([1.0, 2.0, 4.0, 5.0], [[1, 1, 1], [2, 1, 1], [3, 1, 1], [4, 1, 1]])
     policy.reset(load_chain("paper"))
-    backend = ModelBackend(load_chain("paper"))
+    backend = Single(ModelBackend(load_chain("paper")))
     reading = backend.reset(TRACE, 0)
     said = []
     for _ in range(6):
@@ -153,7 +154,7 @@ class Slow:
         def make(chain: ServiceChain, scale: float = 1.0) -> ModelBackend:
             backend = ModelBackend(slower(0.1).replace(interval_s=chain.interval_s))
             backend.description = replace(
-                backend.description, name="slow", scale=scale, deterministic=False
+                backend.description, name="slow", scale=scale, deterministic=False, clocked=True
             )
             return backend
 
@@ -204,14 +205,16 @@ class Other:
     def load(self) -> Any:
         def make(chain: ServiceChain) -> ModelBackend:
             backend = ModelBackend(chain)
-            backend.description = replace(backend.description, name="other", scale=1 / 20)
+            backend.description = replace(
+                backend.description, name="other", scale=1 / 20, clocked=True
+            )
             whole = backend.reset
 
-            def reset(trace: Trace | None, seed: int | None = None) -> Any:
+            def reset(*given: Any) -> Any:
                 if self.episodes == self.dies_at:
                     raise BackendError("it died")
                 self.episodes += 1
-                return whole(trace, seed)
+                return whole(*given)
 
             backend.reset = reset  # type: ignore[method-assign]
             return backend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import flexnfv.backends
+from flexnfv.backend import IntArray
 from flexnfv.cli import main
 from flexnfv.errors import BackendError, InputError
 from flexnfv.experiments import fig3, paper
@@ -181,10 +183,15 @@ def test_a_backend_that_dies_fails_the_run_but_loses_nothing_that_was_found(
 class Slow(ModelBackend):
     """Carries no more than 10 Mpps."""
 
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
-        if trace is not None and trace.peak_pps > 10e6:
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
+        if traces[0] is not None and traces[0].peak_pps > 10e6:
             raise InputError("too fast", where="trace", fix="lower --scale")
-        return super().reset(trace, seed)
+        return super().reset(traces, seeds, rows)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+from flexnfv.backend import Single
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
@@ -160,7 +161,7 @@ def test_moved_flows_are_counted_one_by_one(mapping: str) -> None:
 
 def test_initial_instances_run_from_the_start() -> None:
     chain = load_chain("paper")
-    reading = ModelBackend(chain).reset(Trace("flat", np.full(3, 2e6), 1.0), 1)
+    reading = Single(ModelBackend(chain)).reset(Trace("flat", np.full(3, 2e6), 1.0), 1)
     np.testing.assert_array_equal(reading.running, chain.initial_instances)
     assert reading.start_kind[0, 0] == StartKind.PROCESS
     assert not reading.unsettled.any()
@@ -171,13 +172,13 @@ def test_a_trace_finer_than_the_interval_keeps_its_bursts() -> None:
     chain = load_chain("paper")
     # The mean could be carried, the peaks cannot.
     bursts = np.tile([8e6] * 2 + [0.0] * 8, 4)
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     assert backend.reset(Trace("bursts", bursts, 0.1), 1).dropped_pps > 1e5
     assert backend.reset(Trace("flat", bursts, 0.1).resample(1.0), 1).dropped_pps == 0
 
 
 def test_the_backend_refuses_what_it_cannot_run() -> None:
-    backend = ModelBackend(load_chain("paper"))
+    backend = Single(ModelBackend(load_chain("paper")))
     with pytest.raises(InputError, match="needs a trace"):
         backend.reset(None)
     with pytest.raises(InputError, match="two intervals"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flexnfv.backend import Single
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.model import BatchModel, ModelBackend
@@ -20,7 +21,7 @@ def _steady(
     calibration: str = "paper",
 ) -> Reading:
     chain = load_chain(chain_name, calibration=calibration).replace(mode=mode)
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     backend.reset(Trace("constant", np.full(8, gbps_to_pps(gbps)), 1.0), seed=1)
     for _ in range(6):
         backend.step(np.array(targets))
@@ -68,7 +69,7 @@ def test_the_fullest_ring_decides_for_all_flows() -> None:
     chain = load_chain("paper-reverse").replace(
         mode="backpressure", flows={"count": 16, "zipf": 0.0, "seed": 3}
     )
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     backend.reset(Trace("constant", np.full(8, 12e6), 1.0), seed=1)
     for _ in range(6):
         backend.step(np.array([2, 2, 2]))
@@ -87,7 +88,7 @@ def test_an_unevenly_loaded_entry_drops_no_more_than_in_a_pipeline(gbps: float) 
     backwards = [nf.model_dump() for nf in reversed(paper.nf)]
     delivered = []
     for mode in ("pipeline", "backpressure"):
-        backend = ModelBackend(paper.replace(mode=mode, nf=backwards))
+        backend = Single(ModelBackend(paper.replace(mode=mode, nf=backwards)))
         backend.reset(Trace("constant", np.full(24, gbps_to_pps(gbps)), 1.0), seed=1)
         for targets in [[3, 3, 3]] * 5 + [[2, 3, 3]] * 10:
             reading = backend.step(np.array(targets))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flexnfv.backend import Single
 from flexnfv.chain import load_chain
 from flexnfv.model import ModelBackend
 from flexnfv.traces import Trace, gbps_to_pps
@@ -17,7 +18,7 @@ def test_a_chain_that_never_scales_drops_what_the_paper_measured(
     gbps: float, dropped_mpps: float
 ) -> None:
     chain = load_chain("paper")
-    backend = ModelBackend(chain)
+    backend = Single(ModelBackend(chain))
     backend.reset(Trace("constant", np.full(12, gbps_to_pps(gbps)), 1.0), seed=1)
     readings = [backend.step(np.ones(3, np.int64)).copy() for _ in range(11)]
     mean = np.mean([reading.ring_dropped_pps[0].sum() for reading in readings])
