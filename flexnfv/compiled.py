@@ -159,6 +159,8 @@ def _imports(file: str) -> list[ast.ImportFrom]:
 
 def _digest(function: FunctionType) -> str:
     digest = hashlib.sha256()
-    for file in sorted({__file__} | _files(function, set())):  # this file holds the options
+    # This file holds the options; handles are part of what is compiled.
+    own = {__file__, str(Path(__file__).with_name("handles.py"))}
+    for file in sorted(own | _files(function, set())):
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:12]
