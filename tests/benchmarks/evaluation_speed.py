@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flexnfv.chain import load_chain
-from flexnfv.evaluation import benchmark
+from flexnfv.evaluation import benchmark, report, tables
 from flexnfv.traces import Trace, load_trace
 from tests.policies.networks import write_random_bundle
 
@@ -59,8 +59,8 @@ def train(folder: Path) -> None:
         "target_tracking": "target_tracking",
     }
     result = benchmark(policies, "edge", seeds=3, out=folder / "out", progress=False, processes=2)
-    result.table()
-    result.write_report(folder / "out" / "report.html")
+    tables.tables(result)
+    report.write(result, folder / "out" / "report.html")
 
 
 def bench(folder: Path) -> None:
@@ -73,8 +73,8 @@ def bench(folder: Path) -> None:
         out=folder / "out",
         progress=False,
     )
-    result.table()
-    result.write_report(folder / "out" / "report.html")
+    tables.tables(result)
+    report.write(result, folder / "out" / "report.html")
 
 
 def cpu_s() -> float:
