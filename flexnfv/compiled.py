@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -28,6 +29,29 @@ def compiled(function: F) -> F:
     """
     machine_code: F = _compiled(function, {})
     return machine_code
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """Within the block `tell` is called, once, if machine code has to be made: that takes seconds.
+
+    What comes from numba's cache on disk is not told of.
+    """
+    from numba.core import event
+
+    class Teller(event.Listener):  # type: ignore[misc]
+        told = False
+
+        def on_start(self, event: object) -> None:
+            if not self.told:
+                self.told = True
+                tell()
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Teller()):
+        yield
 
 
 def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
 from flexnfv.evaluation.candidates import candidates, check, sweeps, with_baseline
-from flexnfv.evaluation.compiling import told_of_compiling
 from flexnfv.evaluation.episodes import Outcome, Tick
 from flexnfv.evaluation.grid import Cell, Grid, description_of, open_directory
 from flexnfv.evaluation.jobs import Worker, jobs

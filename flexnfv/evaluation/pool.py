@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import BackendError
-from flexnfv.evaluation.compiling import told_of_compiling
 from flexnfv.evaluation.episodes import Outcome, Tick
 from flexnfv.evaluation.grid import Cell, Grid
 from flexnfv.evaluation.jobs import Job, Worker
