@@ -21,6 +21,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_getattr_generic
+from numba.core.types.containers import BaseTuple
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -154,7 +155,7 @@ def _read_word(builder: Any, words: Any, place: int) -> Any:
 
 
 @lower_builtin(operator.getitem, FieldType, types.Integer)  # type: ignore[untyped-decorator]
-@lower_builtin(operator.getitem, FieldType, types.BaseTuple)  # type: ignore[untyped-decorator]
+@lower_builtin(operator.getitem, FieldType, BaseTuple)  # type: ignore[untyped-decorator]
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     kind, index_type = sig.args
     array, address, shape, strides = _look_up(context, builder, kind, index_type, *args)
@@ -167,7 +168,7 @@ def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 @lower_builtin(operator.setitem, FieldType, types.Integer, types.Any)  # type: ignore[untyped-decorator]
-@lower_builtin(operator.setitem, FieldType, types.BaseTuple, types.Any)  # type: ignore[untyped-decorator]
+@lower_builtin(operator.setitem, FieldType, BaseTuple, types.Any)  # type: ignore[untyped-decorator]
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> None:
     kind, index_type, value_type = sig.args
     _, address, shape, _ = _look_up(context, builder, kind, index_type, *args[:2])
@@ -184,7 +185,7 @@ def _look_up(
     """The array, and address, shape and strides of what an index names of it."""
     array = make_array(kind)(context, builder, value)
     indices, index_types = [index], [index_type]
-    if isinstance(index_type, types.BaseTuple):
+    if isinstance(index_type, BaseTuple):
         indices = cgutils.unpack_tuple(builder, index, count=len(index_type))
         index_types = list(index_type)
     # Numba counts no unsigned index from the end.

@@ -1,7 +1,7 @@
 """How an NF type's flows spread over its instances, brought up to date in the kernel's own way.
 
 What comes out is what `flexnfv.mapping` says, bucket by bucket. There a table tells each bucket's
-slot; here each slot has the set of its buckets, 512 bits, so that a change costs a few operations on
+slot; here each slot has the set of its buckets, 512 bits, so that a change costs few operations on
 words for each instance that it touches. Shares are sums of whole numbers of `WEIGHT_UNIT`: what
 leaves a sum and what joins it leaves no rounding error behind.
 """
