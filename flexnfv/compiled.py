@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -87,26 +87,69 @@ def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return found if found.flags.writeable else found.copy()
 
 
-def _compiled(function: Any, done: dict[Any, Any]) -> Any:
+def naming(kind: type[Any]) -> Callable[[npt.NDArray[Any]], Any]:
+    """A plain function that gives an array's first dimension the names of a `NamedTuple`."""
+    values = ", ".join(f"array[{place}]" for place in range(len(kind._fields)))
+    source = f"def named(array):\n    return {kind.__name__}({values})"
+    named: Callable[[npt.NDArray[Any]], Any]
+    named = _written("named", kind.__module__, source, {kind.__name__: kind})
+    return named
+
+
+def writer(
+    module: str, entries: Sequence[tuple[str, Callable[[Any, int], float], float, float]]
+) -> Callable[[npt.NDArray[Any], Any, int], None]:
+    """A plain function `write(rows, of, count)` that fills rows from a table, column by column.
+
+    It is written out, since numba compiles no loop over functions.
+
+    Args:
+        module: that the table stands in.
+        entries: of every column its name, a function of `of` and a row's number, and the bounds
+            that its value is kept within.
+    """
+    lines = ["def write(rows, of, count):"]
+    namespace: dict[str, Any] = {}
+    for place, (name, function, low, high) in enumerate(entries):
+        function.__name__ = name
+        namespace[name] = function
+        lines.append("    for r in range(count):")
+        lines.append(f"        rows[r, {place}] = min(max({name}(of, r), {low!r}), {high!r})")
+    write: Callable[[npt.NDArray[Any], Any, int], None]
+    write = _written("write", module, "\n".join(lines), namespace)
+    return write
+
+
+def _written(name: str, module: str, source: str, namespace: dict[str, Any]) -> Any:
+    """The plain function of that source, as if it stood in the module."""
+    namespace["__name__"] = module
+    exec(compile(source, str(sys.modules[module].__file__), "exec"), namespace)
+    return namespace[name]
+
+
+def _compiled(function: Any, done: dict[Any, Any], inner: bool = False) -> Any:
     """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
     if function in done:
         return done[function]
     namespace = dict(function.__globals__)
     for name in _called(function):
-        namespace[name] = _compiled(namespace[name], done)
-    copy = FunctionType(function.__code__, namespace, function.__name__)
+        namespace[name] = _compiled(namespace[name], done, True)
+    copy = FunctionType(
+        function.__code__, namespace, function.__name__, closure=function.__closure__
+    )
     copy.__module__ = function.__module__
     # numba's cache looks at the function's own file alone: with the digest in its name, an edit
     # of any other file that goes into the machine code makes another function of it.
     copy.__qualname__ = f"{function.__name__}_{_digest(function)}"
-    done[function] = _machine_code(copy)
+    done[function] = _machine_code(copy, inner)
     return done[function]
 
 
-def _machine_code(function: Any) -> Any:
+def _machine_code(function: Any, inner: bool = False) -> Any:
     import numba
 
-    options = {"error_model": "numpy", "nogil": True}
+    # What a loop calls becomes part of the loop.
+    options = {"error_model": "numpy", "nogil": True, "forceinline": inner}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder that numba could write its cache to
@@ -159,6 +202,8 @@ def _imports(file: str) -> list[ast.ImportFrom]:
 
 def _digest(function: FunctionType) -> str:
     digest = hashlib.sha256()
-    for file in sorted({__file__} | _files(function, set())):  # this file holds the options
+    # This file holds the options; handles are part of what is compiled.
+    own = {__file__, str(Path(__file__).with_name("handles.py"))}
+    for file in sorted(own | _files(function, set())):
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:12]

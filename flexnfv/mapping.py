@@ -234,33 +234,30 @@ def load_if_blocked(
     """
     slots = state.shape[0]
     running = 0
-    highest = -1
+    highest = 0.0
     second = 0.0
     for slot in range(slots):
-        if state[slot] == RUNNING:
-            running += 1
-            if highest < 0 or load[slot] > load[highest]:
-                if highest >= 0:
-                    second = load[highest]
-                highest = slot
-            elif load[slot] > second:
-                second = load[slot]
-    successor = -1
-    for slot in range(slots - 1, -1, -1):
         prediction[slot] = np.inf
         if state[slot] == RUNNING:
-            successor = slot  # in the end the first one, which follows the last one
+            running += 1
+            second = max(second, min(highest, load[slot]))
+            highest = max(highest, load[slot])
     if running < 2:
         return
-    for victim in range(slots - 1, -1, -1):
-        if state[victim] != RUNNING:
-            continue
-        others = second if victim == highest else load[highest]
-        if kind == ALGORITHM1:
-            prediction[victim] = max(others, load[successor] + load[victim])
-            successor = victim
-        else:
-            prediction[victim] = others + load[victim] / (running - 1)
+    if kind == ALGORITHM1:
+        successor = 0
+        while state[successor] != RUNNING:  # The first one follows the last one.
+            successor += 1
+        for victim in range(slots - 1, -1, -1):
+            if state[victim] == RUNNING:
+                others = second if load[victim] == highest else highest
+                prediction[victim] = max(others, load[successor] + load[victim])
+                successor = victim
+    else:
+        for victim in range(slots):
+            if state[victim] == RUNNING:
+                others = second if load[victim] == highest else highest
+                prediction[victim] = others + load[victim] / (running - 1)
 
 
 def instances_of(

@@ -4,26 +4,24 @@ A row holds the type's own figures, those of its neighbours in the chain, and th
 lost packet costs), all as ratios, so that one policy serves types of any size in chains of any
 length. Training and deployment encode with this very code. The features are those that a study of
 many candidates found useful: a long window, log-ratios of the demand, the fraction that the need
-leaves free, the last jump, and slow statistics of the jumps.
+leaves free, the last jump, and slow statistics of the jumps. `FEATURES` says what each is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
+from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.compiled import compiled, naming, writer
+from flexnfv.interval import Between, FloatArray, IntArray, Measured, Types, look
 from flexnfv.mapping import EVEN
 from flexnfv.reading import Reading
-from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 WINDOW = 16
 """Readings that an observation looks back on."""
@@ -41,8 +39,195 @@ CLIP = 3.0
 """Bound on every log-ratio: a factor of 20."""
 BOUND = 4.0
 """Bound on every feature."""
+BLOCK = 32
+"""Chains that are observed together: what is known of them while that happens fits a cache."""
 DROP_COST = -1
 """Column of the drop cost, the last."""
+
+
+class Seen(NamedTuple):
+    """What is seen of NF types after a reading, [rows] each, a row being a type of a chain.
+
+    Attributes:
+        need: instances that would carry the demand at 100 % utilisation.
+        log_need: its natural logarithm, of `FLOOR` at least.
+        ceiling, whole: the need as whole instances; the same, one at least.
+        used: running instances, one at least.
+        highest, lowest, spread: of earlier needs relative to this one, logarithmic.
+        change: of the need's logarithm since the last reading.
+        lost: share of the demand that was lost.
+        dropped, utilisation, launching: what neighbours are shown: the square root of the share
+            that was lost, the mean utilisation, and launching instances relative to `whole`.
+        clipped: wanted instances that were refused.
+        up_dropped .. down_launching: the same of the neighbours upstream and downstream, averaged.
+        drop_cost: of the chain, logarithmic, 1 for 1,000.
+        slowest: step of the slowest average.
+        sum: scratch.
+    """
+
+    need: FloatArray
+    log_need: FloatArray
+    ceiling: FloatArray
+    whole: FloatArray
+    used: FloatArray
+    highest: FloatArray
+    lowest: FloatArray
+    spread: FloatArray
+    change: FloatArray
+    lost: FloatArray
+    dropped: FloatArray
+    utilisation: FloatArray
+    launching: FloatArray
+    clipped: FloatArray
+    up_dropped: FloatArray
+    up_utilisation: FloatArray
+    up_launching: FloatArray
+    down_dropped: FloatArray
+    down_utilisation: FloatArray
+    down_launching: FloatArray
+    drop_cost: FloatArray
+    slowest: FloatArray
+    sum: FloatArray
+
+
+class Known(NamedTuple):
+    """What is known of NF types beforehand, [rows] each.
+
+    Attributes:
+        capacity_pps, ring, most: loss-free rate of an instance, size of its ring, most instances.
+        has_up, has_down: whether there are neighbours upstream and downstream, 1 or 0.
+        launch, rerun: latencies in intervals, as log(1 + x).
+        even: whether flows are spread evenly, 1 or 0.
+    """
+
+    capacity_pps: FloatArray
+    ring: FloatArray
+    most: FloatArray
+    has_up: FloatArray
+    has_down: FloatArray
+    launch: FloatArray
+    rerun: FloatArray
+    even: FloatArray
+
+    @classmethod
+    def of(cls, chain: ServiceChain, near: FloatArray) -> Self:
+        """Of `BLOCK` chains; `near` are the averaging matrices of its neighbours, [2, T, T]."""
+        latencies_s = np.array([[chain.measured.launch_s], [chain.measured.rerun_s]])
+        rows = (
+            chain.capacity_pps,
+            chain.ring_slots,
+            chain.max_instances,
+            *(near.sum(axis=2) > 0),
+            *np.repeat(np.log1p(latencies_s / chain.interval_s), chain.types, axis=1),
+            chain.mapping_kinds == EVEN,
+        )
+        return cls(*(np.tile(np.asarray(row, np.float64), BLOCK) for row in rows))
+
+
+class Memory(NamedTuple):
+    """What is remembered of B chains.
+
+    Attributes:
+        history: logarithms of the last needs, newest first, [WINDOW, B * T].
+        slow: mean change, rate of jumps, largest jump, mean loss and mean logarithm of the need
+            over a longer time, [5, B * T].
+        drops: shares lost in the last three intervals, newest first, [3, B * T].
+        age: readings so far, [B].
+    """
+
+    history: FloatArray
+    slow: FloatArray
+    drops: FloatArray
+    age: IntArray
+
+
+class Past(NamedTuple):
+    """What is remembered of the rows of a block, [rows] each; see `Memory`."""
+
+    slow_change: FloatArray
+    slow_jumps: FloatArray
+    largest_jump: FloatArray
+    slow_lost: FloatArray
+    slow_need: FloatArray
+    lost_0: FloatArray
+    lost_1: FloatArray
+    lost_2: FloatArray
+
+
+class Look(NamedTuple):
+    """All that features are made of: what an interval was like, is seen, known and remembered.
+
+    `ratios` are earlier needs relative to the newest, logarithmic, [WINDOW - 1, rows].
+    """
+
+    types: Types
+    seen: Seen
+    known: Known
+    past: Past
+    ratios: FloatArray
+
+
+class Feature(NamedTuple):
+    """One feature of an NF type: its name, how it is made for row `r`, and within which bounds."""
+
+    name: str
+    of: Callable[[Look, int], float]
+    low: float = -BOUND
+    high: float = BOUND
+
+
+def _past(age: int) -> Callable[[Look, int], float]:
+    return lambda o, r: o.ratios[age - 1, r]
+
+
+FEATURES: tuple[Feature, ...] = (
+    *(Feature(f"demand_log_ratio_{n}", _past(n), -CLIP, CLIP) for n in range(1, WINDOW)),
+    Feature("need_log", lambda o, r: o.seen.log_need[r] / CLIP),
+    Feature("need_slack", lambda o, r: o.seen.ceiling[r] - o.seen.need[r]),
+    Feature("need_inverse", lambda o, r: 1.0 / o.seen.whole[r]),
+    Feature("need_slow", lambda o, r: o.past.slow_need[r] / CLIP),
+    Feature("window_max", lambda o, r: o.seen.highest[r]),
+    Feature("window_min", lambda o, r: o.seen.lowest[r]),
+    Feature("window_spread", lambda o, r: o.seen.spread[r]),
+    Feature("jump", lambda o, r: o.seen.change[r], -CLIP, CLIP),
+    Feature("slow_change", lambda o, r: o.past.slow_change[r]),
+    Feature("slow_jump_rate", lambda o, r: o.past.slow_jumps[r]),
+    Feature("slow_largest_jump", lambda o, r: o.past.largest_jump[r]),
+    Feature("dropped_0", lambda o, r: o.seen.dropped[r]),
+    Feature("dropped_1", lambda o, r: np.sqrt(o.past.lost_1[r])),
+    Feature("dropped_2", lambda o, r: np.sqrt(o.past.lost_2[r])),
+    Feature("dropped_slow", lambda o, r: np.sqrt(o.past.slow_lost[r])),
+    Feature("queue_peak", lambda o, r: o.types.longest[r] / o.known.ring[r]),
+    Feature("utilisation_mean", lambda o, r: o.seen.utilisation[r]),
+    Feature(
+        "utilisation_max", lambda o, r: o.types.busiest_pps[r] / o.known.capacity_pps[r], high=3.0
+    ),
+    Feature("running", lambda o, r: np.log(o.seen.used[r] / o.seen.whole[r]), -CLIP, CLIP),
+    Feature("launching", lambda o, r: o.seen.launching[r]),
+    Feature("parked", lambda o, r: o.types.parked[r] / o.seen.whole[r], high=CLIP),
+    Feature("draining", lambda o, r: o.types.draining[r] / o.seen.whole[r], high=CLIP),
+    Feature("headroom", lambda o, r: (o.known.most[r] - o.seen.need[r]) / o.known.most[r], -1.0),
+    Feature("clipped", lambda o, r: o.seen.clipped[r] / o.seen.whole[r], high=CLIP),
+    Feature("upstream_dropped", lambda o, r: o.seen.up_dropped[r]),
+    Feature("upstream_utilisation", lambda o, r: o.seen.up_utilisation[r]),
+    Feature("upstream_launching", lambda o, r: o.seen.up_launching[r]),
+    Feature("downstream_dropped", lambda o, r: o.seen.down_dropped[r]),
+    Feature("downstream_utilisation", lambda o, r: o.seen.down_utilisation[r]),
+    Feature("downstream_launching", lambda o, r: o.seen.down_launching[r]),
+    Feature("has_upstream", lambda o, r: o.known.has_up[r]),
+    Feature("has_downstream", lambda o, r: o.known.has_down[r]),
+    Feature("launch_latency", lambda o, r: o.known.launch[r]),
+    Feature("rerun_latency", lambda o, r: o.known.rerun[r]),
+    Feature("mapping_even", lambda o, r: o.known.even[r]),
+    # The drop cost, by the name that bundles know it by.
+    Feature("preference", lambda o, r: o.seen.drop_cost[r]),
+)
+"""Every feature, in the order of the rows. Bundles were trained with these names in this order."""
+
+write_features = writer(__name__, FEATURES)
+types_of, seen_of = naming(Types), naming(Seen)
+TYPES, SEEN = len(Types._fields), len(Seen._fields)
+SCRATCH = TYPES + SEEN + WINDOW - 1
 
 
 def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
@@ -59,201 +244,212 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
     return up, down
 
 
-def add_losses(
-    arrived: FloatArray,
-    ring_dropped: FloatArray,
-    unmapped: FloatArray,
-    shed: float,
-    through: FloatArray,
-    upstream: FloatArray,
-    demand: FloatArray,
-    dropped: FloatArray,
+def observe_all(
+    drop_cost: FloatArray,
+    chains: IntArray,
+    measured: Measured,
+    between: Between,
+    near: FloatArray,
+    known: Known,
+    memory: Memory,
+    scratch: FloatArray,
+    demand_pps: FloatArray,
+    rows: npt.NDArray[np.float32],
 ) -> None:
-    """Fill demand and losses of one chain's NF types, [T], as a reading derives them.
+    """Observe N chains, in blocks of those that lie side by side in the memory.
 
     Args:
-        arrived, ring_dropped: as in a reading, [T, I].
-        unmapped, shed: as in a reading, [T] and one.
-        through, upstream: of the chain, [T] and [T, T].
-        demand, dropped: filled.
+        drop_cost: of each, [N].
+        chains: which chains of the memory they are, [N].
+        measured: their readings, [N].
+        between, near, known: of the chain.
+        memory: updated.
+        scratch: overwritten, [`SCRATCH`, BLOCK * T].
+        demand_pps: filled, [N * T].
+        rows: filled, [N * T, features].
     """
-    types, slots = arrived.shape
-    for t in range(types):
-        demand[t] = unmapped[t] + shed * through[t]
-        dropped[t] = unmapped[t]
-        for i in range(slots):
-            demand[t] += arrived[t, i]
-            dropped[t] += ring_dropped[t, i]
-    for t in range(types):
-        for after in range(types):
-            demand[after] += dropped[t] * upstream[t, after]
+    types = types_of(scratch)
+    per_chain = measured.state.shape[1]
+    first = 0
+    while first < len(chains):
+        count = side_by_side(chains, first)
+        look(first, count, measured, between, types)
+        for r in range(count * per_chain):
+            demand_pps[first * per_chain + r] = types.demand_pps[r]
+        observe(
+            first, count, chains[first], drop_cost, measured, near, known, memory, scratch, rows
+        )
+        first += count
+
+
+def side_by_side(chains: IntArray, first: int) -> int:
+    """How many chains from that one on lie side by side in the memory, `BLOCK` at most."""
+    count = 1
+    while (
+        count < BLOCK
+        and first + count < len(chains)
+        and chains[first + count] == chains[first] + count
+    ):
+        count += 1
+    return count
 
 
 def observe(
-    state: npt.NDArray[np.int8],
-    arrived: FloatArray,
-    ring_dropped: FloatArray,
-    queue_peak: FloatArray,
-    unmapped: FloatArray,
-    clipped: IntArray,
-    shed: FloatArray,
+    first: int,
+    count: int,
+    chain: int,
     drop_cost: FloatArray,
-    which: IntArray,
-    fixed: FloatArray,
+    measured: Measured,
     near: FloatArray,
-    upstream: FloatArray,
-    history: FloatArray,
-    slow: FloatArray,
-    drops: FloatArray,
-    age: IntArray,
-    demand: FloatArray,
+    known: Known,
+    memory: Memory,
+    scratch: FloatArray,
     rows: npt.NDArray[np.float32],
 ) -> None:
-    """Observe some chains, and remember it.
-
-    A loop over plain arrays, to be compiled: a deployment's decision waits for it.
+    """Observe chains of a block that `look` has looked at, and remember it.
 
     Args:
-        state, arrived, ring_dropped, queue_peak: as in a reading, [N, T, I].
-        unmapped, clipped: as in a reading, [N, T].
-        shed: as in a reading, [N].
-        drop_cost: of every chain, [N].
-        which: the chains of the memory that these are, [N].
-        fixed: of every NF type, `ObservationEncoder._fixed`, [9, T].
-        near: averaging matrices to the neighbours upstream and downstream, [2, T, T].
-        upstream: of the chain, [T, T].
-        history, slow, drops, age: the memory, [..., B, T] and [B]; updated.
-        demand: of every NF type, packets/s, [N, T]; filled.
-        rows: filled, [N, T, features].
+        first, count: the first of their readings, and how many they are.
+        chain: the first of them in the memory.
+        drop_cost, measured, near, known, memory, scratch, rows: see `observe_all`.
     """
-    types, slots = arrived.shape[1], arrived.shape[2]
-    dropped = np.empty(types)
-    shown = np.empty((types, 3))
-    counts = np.empty(5)
-    for n in range(demand.shape[0]):
-        b = which[n]
-        slowest = max(SLOWEST, 1.0 / (age[b] + 1.0))
-        add_losses(
-            arrived[n],
-            ring_dropped[n],
-            unmapped[n],
-            shed[n],
-            fixed[8],
-            upstream,
-            demand[n],
-            dropped,
-        )
-        for t in range(types):
-            row = rows[n, t]
-            capacity, ring, most = fixed[0, t], fixed[1, t], fixed[2, t]
-            need = demand[n, t] / capacity
-            log_need = np.log(max(need, FLOOR))
-            lost = min(dropped[t] / max(demand[n, t], capacity * FLOOR), 1.0)
-            if age[b] == 0:
-                history[:, b, t] = log_need
-                slow[:, b, t] = 0.0
-                drops[:, b, t] = 0.0
+    types, seen = types_of(scratch), seen_of(scratch[TYPES:])
+    ratios = scratch[TYPES + SEEN :]
+    per_chain = near.shape[1]
+    size, place = count * per_chain, chain * per_chain
+    past = recall(memory, place, place + size)
+    see(size, types, known, seen)
+    for each in range(count):
+        logarithmic = np.log10(drop_cost[first + each]) / 3.0
+        slowest = max(SLOWEST, 1.0 / (memory.age[chain + each] + 1.0))
+        for t in range(per_chain):
+            seen.drop_cost[each * per_chain + t] = logarithmic
+            seen.slowest[each * per_chain + t] = slowest
+            seen.clipped[each * per_chain + t] = measured.clipped[first + each, t]
+        see_neighbours(each * per_chain, near, seen)
+        if memory.age[chain + each] == 0:
+            forget(memory, place, each * per_chain, per_chain, seen.log_need)
+        memory.age[chain + each] += 1
+    move_on(size, memory.history, place, seen.log_need)
+    look_back(size, memory.history, place, ratios, seen)
+    remember(size, seen, past)
+    start = first * per_chain
+    write_features(rows[start : start + size], Look(types, seen, known, past, ratios), size)
 
-            for past in range(WINDOW - 1, 0, -1):
-                history[past, b, t] = history[past - 1, b, t]
-            history[0, b, t] = log_need
-            change = min(max(log_need - history[1, b, t], -CLIP), CLIP)
-            size = abs(change)
-            slow[0, b, t] += SLOW * (size - slow[0, b, t])
-            slow[1, b, t] += SLOW * ((1.0 if size > JUMP else 0.0) - slow[1, b, t])
-            slow[2, b, t] = max(slow[2, b, t] * DECAY, change)
-            slow[3, b, t] += SLOW * (lost - slow[3, b, t])
-            slow[4, b, t] += slowest * (log_need - slow[4, b, t])
-            drops[2, b, t], drops[1, b, t], drops[0, b, t] = drops[1, b, t], drops[0, b, t], lost
 
-            total, highest, lowest = 0.0, 0.0, 0.0
-            for past in range(1, WINDOW):
-                ratio = min(max(history[past, b, t] - log_need, -CLIP), CLIP)
-                row[past - 1] = ratio
-                total += ratio
-                highest, lowest = max(highest, ratio), min(lowest, ratio)
-            mean, squares = total / (WINDOW - 1), 0.0
-            for past in range(1, WINDOW):
-                ratio = min(max(history[past, b, t] - log_need, -CLIP), CLIP)
-                squares += (ratio - mean) * (ratio - mean)
+def recall(memory: Memory, start: int, end: int) -> Past:
+    """What is remembered of some rows, as views."""
+    slow, drops = memory.slow, memory.drops
+    return Past(
+        slow[0][start:end],
+        slow[1][start:end],
+        slow[2][start:end],
+        slow[3][start:end],
+        slow[4][start:end],
+        drops[0][start:end],
+        drops[1][start:end],
+        drops[2][start:end],
+    )
 
-            counts[:] = 0.0
-            longest, busiest = 0.0, 0.0
-            for i in range(slots):
-                counts[state[n, t, i]] += 1.0
-                longest = max(longest, queue_peak[n, t, i])
-                busiest = max(busiest, arrived[n, t, i])
-            ceiling = np.ceil(need)
-            whole = max(ceiling, 1.0)
-            used = max(counts[RUNNING], 1.0)
-            utilisation = min(need / used, 3.0)
-            launching = min(counts[LAUNCHING] / whole, CLIP)
-            dropped_now = np.sqrt(drops[0, b, t])
-            shown[t, 0], shown[t, 1], shown[t, 2] = dropped_now, utilisation, launching
 
-            row[15] = log_need / CLIP
-            row[16] = ceiling - need
-            row[17] = 1.0 / whole
-            row[18] = slow[4, b, t] / CLIP
-            row[19] = highest
-            row[20] = lowest
-            row[21] = np.sqrt(squares / (WINDOW - 1))
-            row[22] = change
-            row[23] = slow[0, b, t]
-            row[24] = slow[1, b, t]
-            row[25] = slow[2, b, t]
-            row[26] = dropped_now
-            row[27] = np.sqrt(drops[1, b, t])
-            row[28] = np.sqrt(drops[2, b, t])
-            row[29] = np.sqrt(slow[3, b, t])
-            row[30] = longest / ring
-            row[31] = utilisation
-            row[32] = min(busiest / capacity, 3.0)
-            row[33] = min(max(np.log(used / whole), -CLIP), CLIP)
-            row[34] = launching
-            row[35] = min(counts[BLOCKED] / whole, CLIP)
-            row[36] = min(counts[DRAINING] / whole, CLIP)
-            row[37] = max((most - need) / most, -1.0)
-            row[38] = min(clipped[n, t] / whole, CLIP)
-            row[45:50] = fixed[3:8, t]
-            row[50] = np.log10(drop_cost[n]) / 3.0
-        for t in range(types):
-            for k in range(3):
-                up, down = 0.0, 0.0
-                for other in range(types):
-                    up += near[0, t, other] * shown[other, k]
-                    down += near[1, t, other] * shown[other, k]
-                rows[n, t, 39 + k] = up
-                rows[n, t, 42 + k] = down
-            for k in range(rows.shape[2]):
-                rows[n, t, k] = min(max(rows[n, t, k], -BOUND), BOUND)
-        age[b] += 1
+def forget(memory: Memory, place: int, start: int, count: int, log_need: FloatArray) -> None:
+    """Begin anew with some rows: as if their need had always been this, and nothing been lost."""
+    for r in range(start, start + count):
+        memory.history[:, place + r] = log_need[r]
+        memory.slow[:, place + r] = 0.0
+        memory.drops[:, place + r] = 0.0
+
+
+def move_on(size: int, history: FloatArray, place: int, log_need: FloatArray) -> None:
+    """Add the newest needs to the history, which forgets the oldest."""
+    for age in range(WINDOW - 1, 0, -1):
+        older, newer = history[age], history[age - 1]
+        for r in range(place, place + size):
+            older[r] = newer[r]
+    for r in range(size):
+        history[0, place + r] = log_need[r]
+
+
+def see(size: int, types: Types, known: Known, seen: Seen) -> None:
+    """Fill in what is seen of this interval alone."""
+    for r in range(size):
+        demand, capacity = types.demand_pps[r], known.capacity_pps[r]
+        need = demand / capacity
+        seen.need[r] = need
+        seen.ceiling[r] = np.ceil(need)
+        seen.whole[r] = max(np.ceil(need), 1.0)
+        seen.used[r] = max(types.running[r], 1.0)
+        seen.lost[r] = min(types.dropped_pps[r] / max(demand, capacity * FLOOR), 1.0)
+        seen.dropped[r] = np.sqrt(seen.lost[r])
+        seen.utilisation[r] = min(need / seen.used[r], 3.0)
+        seen.launching[r] = min(types.launching[r] / seen.whole[r], CLIP)
+    for r in range(size):
+        seen.log_need[r] = np.log(max(seen.need[r], FLOOR))
+
+
+def see_neighbours(start: int, near: FloatArray, seen: Seen) -> None:
+    """Fill in what the neighbours of a chain's NF types show, from row `start` on."""
+    per_chain = near.shape[1]
+    for t in range(per_chain):
+        r = start + t
+        seen.up_dropped[r] = average(near[0, t], seen.dropped, start)
+        seen.up_utilisation[r] = average(near[0, t], seen.utilisation, start)
+        seen.up_launching[r] = average(near[0, t], seen.launching, start)
+        seen.down_dropped[r] = average(near[1, t], seen.dropped, start)
+        seen.down_utilisation[r] = average(near[1, t], seen.utilisation, start)
+        seen.down_launching[r] = average(near[1, t], seen.launching, start)
+
+
+def average(weights: FloatArray, shown: FloatArray, start: int) -> float:
+    """Weighted sum of what a chain's NF types show, from row `start` on."""
+    total = 0.0
+    for t in range(len(weights)):
+        total += weights[t] * shown[start + t]
+    return total
+
+
+def look_back(size: int, history: FloatArray, place: int, ratios: FloatArray, seen: Seen) -> None:
+    """Fill in earlier needs relative to the newest, and how they vary.
+
+    Maximum and minimum include the newest, 0.
+    """
+    newest = history[0][place : place + size]
+    for r in range(size):
+        seen.sum[r] = seen.highest[r] = seen.lowest[r] = seen.spread[r] = 0.0
+        seen.change[r] = newest[r] - history[1, place + r]
+    for age in range(1, WINDOW):
+        older = history[age][place : place + size]
+        for r in range(size):
+            ratio = min(max(older[r] - newest[r], -CLIP), CLIP)
+            ratios[age - 1, r] = ratio
+            seen.sum[r] += ratio
+            seen.highest[r] = max(seen.highest[r], ratio)
+            seen.lowest[r] = min(seen.lowest[r], ratio)
+    for age in range(WINDOW - 1):
+        for r in range(size):
+            off = ratios[age, r] - seen.sum[r] / (WINDOW - 1)
+            seen.spread[r] += off * off
+    for r in range(size):
+        seen.spread[r] = np.sqrt(seen.spread[r] / (WINDOW - 1))
+
+
+def remember(size: int, seen: Seen, past: Past) -> None:
+    """Add the newest changes and losses to what is remembered of them."""
+    for r in range(size):
+        change = min(max(seen.change[r], -CLIP), CLIP)
+        past.slow_change[r] += SLOW * (abs(change) - past.slow_change[r])
+        past.slow_jumps[r] += SLOW * ((1.0 if abs(change) > JUMP else 0.0) - past.slow_jumps[r])
+        past.largest_jump[r] = max(past.largest_jump[r] * DECAY, change)
+        past.slow_lost[r] += SLOW * (seen.lost[r] - past.slow_lost[r])
+        past.slow_need[r] += seen.slowest[r] * (seen.log_need[r] - past.slow_need[r])
+        past.lost_2[r], past.lost_1[r] = past.lost_1[r], past.lost_0[r]
+        past.lost_0[r] = seen.lost[r]
 
 
 @cache
 def prepare() -> None:
-    """Have `observe` compiled, or read from numba's cache: that may take several intervals."""
-    one, slot, single = np.zeros(1), np.zeros((1, 1, 1)), np.zeros((1, 1))
-    compiled(observe)(
-        np.zeros((1, 1, 1), np.int8),
-        slot,
-        slot,
-        slot,
-        single,
-        np.zeros((1, 1), np.int64),
-        one,
-        one + 1.0,
-        np.zeros(1, np.int64),
-        np.ones((9, 1)),
-        np.zeros((2, 1, 1)),
-        single,
-        np.zeros((WINDOW, 1, 1)),
-        np.zeros((5, 1, 1)),
-        np.zeros((3, 1, 1)),
-        np.zeros(1, np.int64),
-        np.zeros((1, 1)),
-        np.zeros((1, 1, len(ObservationEncoder.names)), np.float32),
-    )
+    """Have `observe_all` compiled, or read from numba's cache: that may take several intervals."""
+    ObservationEncoder(load_chain("single")).encode(Reading.zeros(1, 8))
 
 
 class ObservationEncoder:
@@ -267,69 +463,31 @@ class ObservationEncoder:
         demand_pps: `Reading.demand_pps` of the reading that was encoded last.
     """
 
-    names: tuple[str, ...] = (
-        *(f"demand_log_ratio_{age}" for age in range(1, WINDOW)),
-        "need_log",
-        "need_slack",
-        "need_inverse",
-        "need_slow",
-        "window_max",
-        "window_min",
-        "window_spread",
-        "jump",
-        "slow_change",
-        "slow_jump_rate",
-        "slow_largest_jump",
-        "dropped_0",
-        "dropped_1",
-        "dropped_2",
-        "dropped_slow",
-        "queue_peak",
-        "utilisation_mean",
-        "utilisation_max",
-        "running",
-        "launching",
-        "parked",
-        "draining",
-        "headroom",
-        "clipped",
-        "upstream_dropped",
-        "upstream_utilisation",
-        "upstream_launching",
-        "downstream_dropped",
-        "downstream_utilisation",
-        "downstream_launching",
-        "has_upstream",
-        "has_downstream",
-        "launch_latency",
-        "rerun_latency",
-        "mapping_even",
-        "preference",  # the drop cost, by the name that bundles know it by
-    )
+    names: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
     """Names of the features, in order; all lie within about -3 .. 3."""
 
-    state_names = ("history", "slow", "drops", "age")
+    state_names = Memory._fields
 
     def __init__(self, chain: ServiceChain, batch: tuple[int, ...] = ()) -> None:
         self.chain = chain
         self.batch = batch
-        self.history = np.zeros((WINDOW, *batch, chain.types))
-        self.slow = np.zeros((5, *batch, chain.types))
-        self.drops = np.zeros((3, *batch, chain.types))
-        self.age = np.zeros(batch, dtype=np.int64)
-        self.demand_pps = np.zeros((*batch, chain.types))
-        self._all = np.arange(self.age.size)
-        self._near = np.array(_neighbours(chain))
-        latencies = np.array([chain.measured.launch_s, chain.measured.rerun_s])
-        self._upstream = np.array(chain.upstream)
-        self._fixed = np.zeros((9, chain.types))
-        self._fixed[0] = chain.capacity_pps
-        self._fixed[1] = chain.ring_slots
-        self._fixed[2] = chain.max_instances
-        self._fixed[3:5] = self._near.sum(axis=2) > 0
-        self._fixed[5:7] = np.log1p(latencies / chain.interval_s)[:, None]
-        self._fixed[7] = chain.mapping_kinds == EVEN
-        self._fixed[8] = chain.through
+        types, count = chain.types, int(np.prod(batch, dtype=np.int64))
+        self.memory = Memory(
+            np.zeros((WINDOW, count * types)),
+            np.zeros((5, count * types)),
+            np.zeros((3, count * types)),
+            np.zeros(count, np.int64),
+        )
+        self.demand_pps = np.zeros((*batch, types))
+        self.between, self.near = Between.of(chain), np.array(_neighbours(chain))
+        self.known = Known.of(chain, self.near)
+        self.scratch = np.zeros((SCRATCH, BLOCK * types))
+        self._all = np.arange(count)
+
+    @property
+    def age(self) -> IntArray:
+        """Readings so far, [...]."""
+        return self.memory.age.reshape(self.batch)
 
     def reset(self, which: npt.NDArray[np.bool_ | np.int64] | None = None) -> None:
         """Forget the past, of all chains or of those that `which` marks or lists."""
@@ -353,36 +511,29 @@ class ObservationEncoder:
         """
         batch, types = self.batch if rows is None else rows.shape, self.chain.types
         which = self._all if rows is None else rows
-        count = len(which)
-        found = np.empty((count, types, len(self.names)), dtype=np.float32)
-        demand = np.empty((count, types))
-        of_types, of_slots, memory = (count, types), (count, types, -1), (-1, self.age.size, types)
-        compiled(observe)(
-            reading.state.reshape(of_slots),
-            reading.arrived_pps.reshape(of_slots),
-            reading.ring_dropped_pps.reshape(of_slots),
-            reading.queue_peak.reshape(of_slots),
-            reading.unmapped_pps.reshape(of_types),
-            reading.clipped.reshape(of_types),
-            reading.shed_pps.reshape(count),
-            np.full(batch, drop_cost, dtype=np.float64).reshape(count),
+        found = np.empty((len(which) * types, len(FEATURES)), np.float32)
+        demand = np.empty(len(which) * types)
+        compiled(observe_all)(
+            np.full(batch, drop_cost, np.float64).reshape(-1),
             which,
-            self._fixed,
-            self._near,
-            self._upstream,
-            self.history.reshape(memory),
-            self.slow.reshape(memory),
-            self.drops.reshape(memory),
-            self.age.reshape(-1),
+            Measured.of(reading),
+            self.between,
+            self.near,
+            self.known,
+            self.memory,
+            self.scratch,
             demand,
             found,
         )
         self.demand_pps = demand.reshape(*batch, types)
-        return found.reshape(*batch, types, len(self.names))
+        return found.reshape(*batch, types, len(FEATURES))
 
     def export_state(self) -> dict[str, npt.NDArray[Any]]:
-        """What `encode` remembers, as arrays."""
-        return {name: getattr(self, name).copy() for name in self.state_names}
+        """What `encode` remembers, as arrays: [..., T] behind a dimension of its own, age [...]."""
+        return {
+            name: array.reshape(self._shape(array)).copy()
+            for name, array in self.memory._asdict().items()
+        }
 
     def restore_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from an exported state.
@@ -390,8 +541,12 @@ class ObservationEncoder:
         Raises:
             ValueError: arrays of another shape.
         """
-        for name in self.state_names:
-            mine = getattr(self, name)
-            if state[name].shape != mine.shape:
-                raise ValueError(f"{name} has shape {state[name].shape}, expected {mine.shape}")
-            mine[...] = state[name]
+        for name, mine in self.memory._asdict().items():
+            shape = self._shape(mine)
+            if state[name].shape != shape:
+                raise ValueError(f"{name} has shape {state[name].shape}, expected {shape}")
+            mine[...] = state[name].reshape(mine.shape)
+
+    def _shape(self, array: npt.NDArray[Any]) -> tuple[int, ...]:
+        batch = self.batch
+        return batch if array.ndim == 1 else (len(array), *batch, self.chain.types)

@@ -40,12 +40,14 @@ def victim(
         A slot, or -1 if no more than one running instance is left.
     """
     chosen = -1
+    least = np.inf
     running = 0
     for slot in range(state.shape[0]):
         if state[slot] == RUNNING and command[slot] != BLOCK:
             running += 1
-            if chosen < 0 or load[slot] <= load[chosen]:
+            if load[slot] <= least:
                 chosen = slot
+                least = load[slot]
     return chosen if running > 1 else -1
 
 
@@ -93,20 +95,13 @@ def plan(
             if state[t, slot] != STOPPED:
                 cores += cores_per_instance[t]
         target = min(max(targets[t], min_instances[t]), max_instances[t])
-        _rerun_or_block(target, state[t], load[t], command[t])
-        stopped = _stop_parked(spares[t], park_timeout_s, state[t], parked_s[t], command[t])
-        cores -= stopped * cores_per_instance[t]
+        clipped[t] = _rerun_or_block(target, state[t], load[t], command[t])
+        if spares[t] >= 0 or park_timeout_s < np.inf:
+            stopped = _stop_parked(spares[t], park_timeout_s, state[t], parked_s[t], command[t])
+            cores -= stopped * cores_per_instance[t]
     for t in range(types):
-        target = min(max(targets[t], min_instances[t]), max_instances[t])
-        clipped[t] = max(0, targets[t] - target)
-        wanted = target
-        for slot in range(slots):
-            if (
-                state[t, slot] == RUNNING
-                or state[t, slot] == LAUNCHING
-                or command[t, slot] == RERUN
-            ):
-                wanted -= 1
+        # What is missing yet is launched, as far as the budget goes; the rest stays clipped.
+        wanted = clipped[t]
         for slot in range(min(slots, max_instances[t])):
             if wanted <= 0:
                 break
@@ -122,7 +117,7 @@ def plan(
             command[t, slot] = LAUNCH
             cores += cores_per_instance[t]
             wanted -= 1
-        clipped[t] += max(0, wanted)
+        clipped[t] = wanted + max(0, targets[t] - max_instances[t])
 
 
 def _rerun_or_block(
@@ -130,8 +125,8 @@ def _rerun_or_block(
     state: npt.NDArray[np.int8],
     load: npt.NDArray[np.float64],
     command: npt.NDArray[np.int8],
-) -> None:
-    """Command the reruns or the blocks of one NF type, [I] each."""
+) -> int:
+    """Command the reruns or the blocks of one NF type, [I] each; how many are missing still."""
     running = 0
     launching = 0
     for slot in range(state.shape[0]):
@@ -141,13 +136,16 @@ def _rerun_or_block(
             launching += 1
     missing = target - running - launching
     for slot in range(state.shape[0]):
-        if missing > 0 and (state[slot] == DRAINING or state[slot] == BLOCKED):
+        if missing <= 0:
+            break
+        if state[slot] == DRAINING or state[slot] == BLOCKED:
             command[slot] = RERUN
             missing -= 1
     for _ in range(running - target):
         slot = victim(state, load, command)
         if slot >= 0:
             command[slot] = BLOCK
+    return max(0, missing)
 
 
 def _stop_parked(

@@ -235,7 +235,7 @@ def compare(args: Args, run: Run, bundles: list[Path]) -> None:
         baseline="watermark",
         sweep=True,
         out=run.benchmark,
-        ray=None if args.quick else "local",
+        processes=1 if args.quick else cores(),
     )
     terminal.console().print(tables.tables(result))
     report.write(result, run.benchmark / "report.html")

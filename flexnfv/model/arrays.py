@@ -23,12 +23,16 @@ Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 
 WORD_BITS = 64
+BYTES_PER_WORD = WORD_BITS // 8
 WORDS = BUCKETS // WORD_BITS
 """A set of buckets is a row of this many 64-bit words: bucket b is bit b % 64 of word b // 64."""
 
 
 class Constants(NamedTuple):
-    """A chain as the kernel sees it. R = I (I + 1) / 2 residues, U distinct flow hashes."""
+    """A chain as the kernel sees it.
+
+    R = I (I + 1) / 2 residues, U distinct flow hashes, BYTES = BUCKETS / 8 bytes of a set.
+    """
 
     interval_s: float
     substeps: int
@@ -62,12 +66,12 @@ class Constants(NamedTuple):
     behind: Bools  # [T], whether its full rings hold a path's packets off at the entry
     path_share: Floats  # [P]
     visit: Floats  # [T], share of the offered packets whose path passes the type
-    bucket_weight: Ints  # [BUCKETS], popularity of each bucket's flows, in WEIGHT_UNIT
+    byte_weight: Ints  # [BYTES, 256], popularity of the buckets in a byte of a set, in WEIGHT_UNIT
+    byte_flows: Ints  # [BYTES, 256], flows of the buckets in a byte of a set
     modulus_weight: Floats  # [I + 1, I], popularity of the flows with hash % j == index
     beats: Words  # [I, I, WORDS], buckets for which slot i outranks slot j under rendezvous
     hashes: Ints  # [U], distinct hashes of the flows
     hash_flows: Ints  # [U], flows with each of them
-    bucket_flows: Ints  # [BUCKETS], flows in each bucket
     residue_flows: Ints  # [R, R], flows with two residues at once (kept if flows are counted)
     flows: int
 

@@ -6,6 +6,7 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.flows import FlowSet
@@ -69,12 +70,12 @@ def constants_of(
         behind=behind,
         path_share=chain.path_shares.copy(),
         visit=chain.through.copy(),
-        bucket_weight=(bucket_weights(flows.hashes, flows.weights) / WEIGHT_UNIT).astype(np.int64),
+        byte_weight=_of_bytes(bucket_weights(flows.hashes, flows.weights) / WEIGHT_UNIT),
+        byte_flows=_of_bytes(_flows_of(hashes % BUCKETS, hash_flows, BUCKETS)),
         modulus_weight=modulus_weights(flows.hashes, flows.weights, slots),
         beats=_beats(slots),
         hashes=hashes,
         hash_flows=hash_flows,
-        bucket_flows=_flows_of(hashes % BUCKETS, hash_flows, BUCKETS),
         residue_flows=_residue_flows(hashes, hash_flows, slots if count_flows else 0),
         flows=flows.count,
     )
@@ -88,6 +89,12 @@ def _counted(flows: FlowSet) -> tuple[Ints, Ints]:
 def _flows_of(group: Ints, hash_flows: Ints, groups: int) -> Ints:
     """Flows in each group, [groups], of hashes that lie in `group`, [U]."""
     return np.bincount(group, weights=hash_flows, minlength=groups).astype(np.int64)
+
+
+def _of_bytes(values: npt.ArrayLike) -> Ints:
+    """Sums of whole numbers per bucket over every possible byte of a set, [BYTES, 256]."""
+    bits = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    return np.asarray(values, np.int64).reshape(-1, 8) @ bits.T
 
 
 def _residue_flows(hashes: Ints, hash_flows: Ints, slots: int) -> Ints:

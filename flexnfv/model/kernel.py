@@ -100,7 +100,6 @@ def begin(w: int, e: int, is_first: bool, c: Constants, s: State, o: Outputs, x:
     o.shed_pps[e] = 0.0
     for t in range(c.order.shape[0]):
         x.remapped[w, t] = is_first
-        x.backlog[w, t] = False
         x.smooth[w, t] = 0.0
         x.held_s[w, t] = 0.0
         x.parked_s[w, t] = 0.0
@@ -114,16 +113,19 @@ def begin(w: int, e: int, is_first: bool, c: Constants, s: State, o: Outputs, x:
         o.deaths[e, t] = 0
         o.clipped[e, t] = 0
         o.flows_moved[e, t] = 0.0
-        for i in range(s.used[e, t]):
+        used = s.used[e, t]
+        longest = 0.0
+        for i in range(used):
             o.arrived_pps[e, t, i] = 0.0
             o.served_pps[e, t, i] = 0.0
             o.ring_dropped_pps[e, t, i] = 0.0
             o.queue_peak[e, t, i] = s.queue[e, t, i]
-            if s.queue[e, t, i] > 0.0:
-                x.backlog[w, t] = True
-        while s.used[e, t] > 0 and o.state[e, t, s.used[e, t] - 1] == STOPPED:
-            s.used[e, t] -= 1
-            forget_slot(e, t, s.used[e, t], s, o)
+            longest = max(longest, s.queue[e, t, i])
+        x.backlog[w, t] = longest > 0.0
+        while used > 0 and o.state[e, t, used - 1] == STOPPED:
+            used -= 1
+            forget_slot(e, t, used, s, o)
+        s.used[e, t] = used
 
 
 def forget_slot(e: int, t: int, i: int, s: State, o: Outputs) -> None:

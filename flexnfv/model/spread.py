@@ -1,9 +1,9 @@
 """How an NF type's flows spread over its instances, brought up to date in the kernel's own way.
 
 What comes out is what `flexnfv.mapping` says, bucket by bucket. There a table tells each bucket's
-slot; here each slot has the set of its buckets, 512 bits, because the sets change a word at a time
-and because a change costs no more than the buckets that it moves. Shares are sums of whole numbers
-of `WEIGHT_UNIT`: what leaves a sum and what joins it leaves no rounding error behind.
+slot; here each slot has the set of its buckets, 512 bits, so that a change costs few operations on
+words for each instance that it touches. Shares are sums of whole numbers of `WEIGHT_UNIT`: what
+leaves a sum and what joins it leaves no rounding error behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from flexnfv.mapping import ALGORITHM1, BUCKETS, EVEN, NO_INSTANCE, WEIGHT_UNIT, algorithm1_row
-from flexnfv.model.arrays import WORD_BITS, WORDS, Constants, Outputs, Scratch, State
+from flexnfv.model.arrays import (
+    BYTES_PER_WORD,
+    WORD_BITS,
+    WORDS,
+    Constants,
+    Outputs,
+    Scratch,
+    State,
+)
 from flexnfv.states import RUNNING
 
 NO_BITS = np.uint64(0)
@@ -23,32 +31,37 @@ SHIFT_1 = np.uint64(1)
 SHIFT_2 = np.uint64(2)
 SHIFT_4 = np.uint64(4)
 SHIFT_56 = np.uint64(56)
-PAIRS = np.uint64(0x5555555555555555)
-NIBBLES = np.uint64(0x3333333333333333)
-BYTES = np.uint64(0x0F0F0F0F0F0F0F0F)
+LOW_BITS = np.uint64(0x5555555555555555)
+LOW_PAIRS = np.uint64(0x3333333333333333)
+LOW_NIBBLES = np.uint64(0x0F0F0F0F0F0F0F0F)
+LOW_BYTE = np.uint64(0xFF)
 SUM_OF_BYTES = np.uint64(0x0101010101010101)
 
 
 def size(word: Any) -> Any:
     """How many bits of a word are set; compilers know the pattern as one instruction."""
-    pairs = word - ((word >> SHIFT_1) & PAIRS)
-    nibbles = (pairs & NIBBLES) + ((pairs >> SHIFT_2) & NIBBLES)
-    return np.int64((((nibbles + (nibbles >> SHIFT_4)) & BYTES) * SUM_OF_BYTES) >> SHIFT_56)
-
-
-def lowest_of(word: Any) -> Any:
-    """The lowest set bit of a word, alone."""
-    return word & (~word + ONE)
+    pairs = word - ((word >> SHIFT_1) & LOW_BITS)
+    nibbles = (pairs & LOW_PAIRS) + ((pairs >> SHIFT_2) & LOW_PAIRS)
+    return np.int64((((nibbles + (nibbles >> SHIFT_4)) & LOW_NIBBLES) * SUM_OF_BYTES) >> SHIFT_56)
 
 
 def lowest(word: Any, count: int) -> Any:
     """The lowest set bits of a word, at most `count` of them."""
     if size(word) <= count:
         return word
-    rest = word
-    for _ in range(count):
-        rest ^= lowest_of(rest)
-    return word ^ rest
+    if count <= 0:
+        return NO_BITS
+    # Halving finds how many of the word's bits to keep: no branch depends on what is set.
+    place = NO_BITS
+    width = np.uint64(WORD_BITS // 2)
+    wanted = count
+    while width != NO_BITS:
+        found = size((word >> place) & ((ONE << width) - ONE))
+        if found <= wanted:
+            wanted -= found
+            place += width
+        width >>= ONE
+    return word & ((ONE << place) - ONE)
 
 
 def spread(
@@ -232,22 +245,20 @@ def take(e: int, t: int, i: int, word: int, bits: Any, c: Constants, s: State) -
 
 
 def weight_of(bits: Any, word: int, c: Constants) -> int:
-    """Popularity of some buckets of one word."""
+    """Popularity of some buckets of one word, in `WEIGHT_UNIT`."""
     total = 0
-    while bits != NO_BITS:
-        bit = lowest_of(bits)
-        total += c.bucket_weight[word * WORD_BITS + size(bit - ONE)]
-        bits ^= bit
+    for number in range(BYTES_PER_WORD):
+        byte = np.int64((bits >> np.uint64(8 * number)) & LOW_BYTE)
+        total += c.byte_weight[word * BYTES_PER_WORD + number, byte]
     return total
 
 
 def flows_in(bits: Any, word: int, c: Constants) -> int:
     """Flows of some buckets of one word."""
     total = 0
-    while bits != NO_BITS:
-        bit = lowest_of(bits)
-        total += c.bucket_flows[word * WORD_BITS + size(bit - ONE)]
-        bits ^= bit
+    for number in range(BYTES_PER_WORD):
+        byte = np.int64((bits >> np.uint64(8 * number)) & LOW_BYTE)
+        total += c.byte_flows[word * BYTES_PER_WORD + number, byte]
     return total
 
 
@@ -323,6 +334,7 @@ def rank(e: int, t: int, counts: bool, c: Constants, s: State, o: Outputs) -> in
                     if j != i and o.state[e, t, j] == RUNNING:
                         won &= c.beats[i, j, word]
                 held = s.buckets[e, t, i, word]
-                take(e, t, i, word, held & ~won, c, s)
-                moved += give(e, t, i, word, won & ~held, counts, c, s)
+                if won != held:
+                    take(e, t, i, word, held & ~won, c, s)
+                    moved += give(e, t, i, word, won & ~held, counts, c, s)
     return moved

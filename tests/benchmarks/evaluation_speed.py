@@ -3,8 +3,8 @@
 Run: [FLEXNFV_TRACES=DIR] python -m tests.benchmarks.evaluation_speed [--repeat N] [train|bench]
 
 train  what `train/ppo.py` runs at its end: static, watermark, target tracking and one bundle with
-       the sweeps, 18 test traces of 600 intervals, 3 seeds, chain edge; wall clock with two
-       processes. Floor 30 s, aim 10 s; on disk 60 MB, aim 25 MB.
+       the sweeps, 18 test traces of 600 intervals, 3 seeds, chain edge; wall clock, two processes.
+       Floor 30 s, aim 10 s; on disk 60 MB, aim 25 MB.
 bench  watermark, target tracking and clairvoyant with the sweeps on five long traces, one seed and
        process; CPU time. Floor 30 s, aim 10 s. The traces are real ones of the folder that
        FLEXNFV_TRACES names, else synthetic ones of the same lengths.

@@ -60,8 +60,8 @@ def test_an_edit_of_the_scaling_code_reaches_what_calls_it(tmp_path: Path) -> No
     assert list((tmp_path / "cache").rglob("*.nbc"))
     scaling = package / "scaling.py"
     text = scaling.read_text()
-    assert text.count("wanted = target\n") == 1
-    scaling.write_text(text.replace("wanted = target\n", "wanted = target + 1\n"))
+    assert text.count("wanted = clipped[t]\n") == 1
+    scaling.write_text(text.replace("wanted = clipped[t]\n", "wanted = clipped[t] + 1\n"))
     assert _launches(*places) == "3"
 
 
