@@ -143,7 +143,7 @@ class Example:
 
 
 def needs_dpdk(block: Block) -> bool:
-    return any(word in block.text for word in ("nf_alone", '"dpdk"', "flexnfv dataplane build"))
+    return any(word in block.text for word in ("nf_alone", '"dpdk"', "ninja"))
 
 
 def prepares(block: Block) -> bool:
@@ -170,7 +170,7 @@ def test_the_example_of_a_section_works(name: str, tmp_path: Path) -> None:
 @pytest.mark.dataplane
 @pytest.mark.parametrize("name", ["An NF", "A reading field", "A lever"])
 def test_the_live_part_of_an_example_works(name: str, tmp_path: Path) -> None:
-    own = any("dataplane build" in block.text for block in sections()[name])
+    own = any("ninja" in block.text for block in sections()[name])
     example = Example(tmp_path, tmp_path / "build" if own else BUILD)
     assert any(needs_dpdk(block) for block in sections()[name])
     for block in sections()[name]:
