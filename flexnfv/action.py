@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.chain import STATEFUL_FUNCTIONS, ServiceChain
+from flexnfv.chain import ServiceChain
 from flexnfv.decision import KEEP, Decision, choices, shown
 from flexnfv.mapping import RENDEZVOUS, MappingKind
 from flexnfv.reading import Reading
 
 OFFSETS = np.arange(-2, 7, dtype=np.int64)
-"""Instances beside the need that an offset action stands for; our choice, see the notes on
-learning in docs/: -2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
+"""Instances beside the need that an offset action stands for; our choice (docs/training.md):
+-2 lets an agent ride out a dip, +6 covers the largest jumps of the traces."""
 
 
 def need(reading: Reading, chain: ServiceChain) -> npt.NDArray[np.int64]:
@@ -33,7 +33,7 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # negative ones wrap to huge
+    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # Negative ones become huge.
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
     targets = need + OFFSETS[action]
     return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))
@@ -146,8 +146,8 @@ def _mappings(chain: ServiceChain) -> npt.NDArray[np.bool_]:
     """Which `MappingKind`s each NF type allows, [T, kinds]: rendezvous alone where it keeps state
     per flow."""
     allowed = np.ones((chain.types, len(MappingKind)), np.bool_)
-    for t, nf in enumerate(chain.nf):
+    for t, stateful in enumerate(chain.stateful):
         process = 0 if chain.mode == "run_to_completion" else t
-        if nf.function in STATEFUL_FUNCTIONS and chain.max_instances[process] > 1:
+        if stateful and chain.max_instances[process] > 1:
             allowed[process] = np.arange(len(MappingKind)) == RENDEZVOUS
     return allowed

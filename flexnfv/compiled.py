@@ -2,40 +2,43 @@
 
 What is compiled stays free of numba: a compiled function is a copy of the plain one whose global
 names of FlexNFV functions are replaced by their compiled copies.
+
+A call from Python hands over every array that it is given, about 0.1 us for each, which is more
+than a small problem takes to compute. `bound` hands over once what stays the same from call to
+call: a call of the kernel for one chain then takes 1 us instead of 10.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @cache
-def compiled(function: F) -> F:
+def compiled(function: F, *, inline: bool = False) -> F:
     """A plain function on numpy arrays, and what it calls of FlexNFV's, as machine code.
 
     It comes from numba's cache on disk where that is up to date.
+
+    Args:
+        function: the plain function.
+        inline: make what it calls part of it, so that loops over small functions become loops that
+            a processor does for several rows at once; this takes longer to compile.
     """
-    machine_code: F = _compiled(function, {})
+    machine_code: F = _compiled(function, {}, inline=inline)
     return machine_code
-
-
-def naming(kind: type[Any]) -> Callable[[npt.NDArray[Any]], Any]:
-    """A plain function that gives an array's first dimension the names of a `NamedTuple`."""
-    values = ", ".join(f"array[{place}]" for place in range(len(kind._fields)))
-    source = f"def named(array):\n    return {kind.__name__}({values})"
-    named: Callable[[npt.NDArray[Any]], Any]
-    named = _written("named", kind.__module__, source, {kind.__name__: kind})
-    return named
 
 
 def writer(
@@ -69,15 +72,67 @@ def _written(name: str, module: str, source: str, namespace: dict[str, Any]) -> 
     return namespace[name]
 
 
-def _compiled(function: Any, done: dict[Any, Any], inner: bool = False) -> Any:
-    """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
-    import numba
+def bound(
+    function: Callable[..., Any], *tables: Any, plain: bool = False, inline: bool = False
+) -> Callable[..., Any]:
+    """A function, compiled, whose first arguments are given once and for all.
 
+    Args:
+        function: as for `compiled`.
+        tables: its first arguments: named tuples of arrays and numbers. Of arrays it keeps the
+            memory, of numbers the value.
+        plain: leave it plain Python.
+        inline: see `compiled`.
+
+    Returns:
+        What takes the rest of the arguments. It cannot be pickled: bind anew.
+    """
+    if plain:
+        return partial(function, *tables)
+    import flexnfv.handles as handles
+
+    return partial(compiled(function, inline=inline), *map(handles.Handle, tables))
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
+    """Within the block `tell` is called, once, if machine code has to be made: that takes seconds.
+
+    What comes from numba's cache on disk is not told of.
+    """
+    from numba.core import event
+
+    class Teller(event.Listener):  # type: ignore[misc]
+        told = False
+
+        def on_start(self, event: object) -> None:
+            if not self.told:
+                self.told = True
+                tell()
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Teller()):
+        yield
+
+
+def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as compiled functions are made for it: contiguous, and not read-only.
+
+    Any other would make numba compile once more, which takes longer than an interval may.
+    """
+    found = np.ascontiguousarray(array)
+    return found if found.flags.writeable else found.copy()
+
+
+def _compiled(function: Any, done: dict[Any, Any], *, inline: bool, inner: bool = False) -> Any:
+    """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
     if function in done:
         return done[function]
     namespace = dict(function.__globals__)
     for name in _called(function):
-        namespace[name] = _compiled(namespace[name], done, True)
+        namespace[name] = _compiled(namespace[name], done, inline=inline, inner=True)
     copy = FunctionType(
         function.__code__, namespace, function.__name__, closure=function.__closure__
     )
@@ -85,13 +140,18 @@ def _compiled(function: Any, done: dict[Any, Any], inner: bool = False) -> Any:
     # numba's cache looks at the function's own file alone: with the digest in its name, an edit
     # of any other file that goes into the machine code makes another function of it.
     copy.__qualname__ = f"{function.__name__}_{_digest(function)}"
-    # What a loop calls becomes part of the loop.
-    options = {"error_model": "numpy", "nogil": True, "forceinline": inner}
-    try:
-        done[function] = numba.njit(cache=True, **options)(copy)
-    except RuntimeError:  # no folder that numba could write its cache to
-        done[function] = numba.njit(**options)(copy)
+    done[function] = _machine_code(copy, inline=inline and inner)
     return done[function]
+
+
+def _machine_code(function: Any, *, inline: bool) -> Any:
+    import numba
+
+    options = {"error_model": "numpy", "nogil": True, "forceinline": inline}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder that numba could write its cache to
+        return numba.njit(**options)(function)
 
 
 def _called(function: FunctionType) -> list[str]:
@@ -105,15 +165,37 @@ def _called(function: FunctionType) -> list[str]:
 
 
 def _files(function: FunctionType, seen: set[FunctionType]) -> set[str]:
-    """Source files of `function`, of all that it calls, and of the modules of their constants."""
+    """Source files of `function`, of all that it calls, and of the constants that they use."""
     seen.add(function)
-    modules = {function.__module__, "flexnfv.states"}
-    files = {str(sys.modules[module].__file__) for module in modules}
+    own = str(sys.modules[function.__module__].__file__)
+    files = {own} | _constants(own, frozenset(function.__code__.co_names))
     for name in _called(function):
         callee = function.__globals__[name]
         if callee not in seen:
             files |= _files(callee, seen)
     return files
+
+
+def _constants(file: str, names: frozenset[str]) -> set[str]:
+    """Source files of the FlexNFV modules from which a source file imports any of the names."""
+    return {
+        str(sys.modules[node.module].__file__)
+        for node in _imports(file)
+        if node.module is not None
+        and node.module in sys.modules
+        and any((alias.asname or alias.name) in names for alias in node.names)
+    }
+
+
+@cache
+def _imports(file: str) -> list[ast.ImportFrom]:
+    """The lines `from flexnfv... import ...` of a source file."""
+    nodes = ast.parse(Path(file).read_bytes()).body
+    return [
+        node
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flexnfv.")
+    ]
 
 
 def _digest(function: FunctionType) -> str:

@@ -16,8 +16,8 @@ from flexnfv.errors import BackendError, InputError
 OK = 0
 BACKEND_FAILED = 1
 BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-TERMINATED = 143  # 128 + SIGTERM
+INTERRUPTED = 130  # Shells report a death by SIGINT as 128 + 2.
+TERMINATED = 143  # Shells report a death by SIGTERM as 128 + 15.
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,8 +50,8 @@ def run_program(name: str, program: Callable[[], int | None]) -> int:
         _say(name, "; ".join(filter(None, ("terminated" if ended else "interrupted", str(stop)))))
         return TERMINATED if ended else INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`flexnfv traces list | head`). Python would
-        # complain once more when it flushes stdout at exit, so give it somewhere to flush to.
+        # The reader of our output went away (`flexnfv traces list | head`). Python flushes stdout
+        # at exit and would complain once more, so stdout is pointed at /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:

@@ -26,6 +26,8 @@ from flexnfv.states import BLOCKED, DRAINING, RUNNING
 
 BUCKETS = 512
 """Flow buckets of an NF type; the indirection tables of common NICs have 128 to 2,048 entries."""
+WEIGHT_UNIT = 2.0**-52
+"""The weights of buckets are whole numbers of this, so that sums of them are exact."""
 NO_INSTANCE = -1
 """No unblocked instance: the packet is dropped and counted."""
 
@@ -295,10 +297,13 @@ def empty_table() -> npt.NDArray[np.int16]:
 def bucket_weights(
     hashes: npt.NDArray[np.uint32], popularity: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Popularity of the flows in each bucket, [BUCKETS]."""
-    return np.bincount(
+    """Popularity of the flows in each bucket, whole numbers of `WEIGHT_UNIT`, [BUCKETS]."""
+    weights = np.bincount(
         (hashes % np.uint32(BUCKETS)).astype(np.int64), weights=popularity, minlength=BUCKETS
-    ).astype(np.float64)
+    )
+    weights = np.rint(weights / WEIGHT_UNIT)
+    weights[weights.argmax()] += 1.0 / WEIGHT_UNIT - weights.sum()
+    return np.asarray(weights * WEIGHT_UNIT)
 
 
 def modulus_weights(

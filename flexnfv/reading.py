@@ -157,16 +157,24 @@ class Reading:
 
     def items(self) -> Iterator[tuple[str, Array]]:
         """Field names and their arrays."""
-        for item in fields(self):
-            yield item.name, getattr(self, item.name)
+        for name in FIELDS:
+            yield name, self.__dict__[name]
 
     def copy(self) -> Self:
         """A reading of its own; a backend may reuse its buffers in the next step."""
         return self.of({name: array.copy() for name, array in self.items()})
 
     def __getitem__(self, index: Any) -> Self:
-        """One or some readings of a batch (views)."""
-        return type(self)(**{name: np.asarray(array[index]) for name, array in self.items()})
+        """One or some readings of a batch (views), with what is derived already."""
+        place = (*index, ...) if isinstance(index, tuple) else (index, ...)
+        part = self.of({name: self.__dict__[name][place] for name in FIELDS})
+        for name in _DERIVED:
+            if name in self.__dict__:
+                part.__dict__[name] = self.__dict__[name][place]
+        if "_demand" in self.__dict__:
+            chain, demand = self.__dict__["_demand"]
+            part.__dict__["_demand"] = (chain, demand[place])
+        return part
 
     def __getstate__(self) -> dict[str, Array]:
         return dict(self.items())
@@ -267,6 +275,21 @@ class Reading:
             out=np.zeros_like(self.offered_pps),
             where=self.offered_pps > 0,
         )
+
+
+FIELDS: tuple[str, ...] = tuple(item.name for item in fields(Reading))
+"""Names of a reading's fields."""
+_DERIVED = (
+    "load",
+    "running",
+    "launching",
+    "draining",
+    "blocked",
+    "type_arrived_pps",
+    "type_dropped_pps",
+    "drop_rate",
+)
+"""Derived figures that are kept once they are asked for; a batch's dimensions stand first."""
 
 
 @cache

@@ -43,12 +43,22 @@ class Column:
     of: Callable[[Reading, ServiceChain], Array] | None
 
 
+# Times are kept in double precision, since they grow with the episode, and so is what the chain was
+# offered, delivered and lost, since its packets must add up. All else is good to seven digits.
+
+
 def _chain(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
     return Column(name, np.float64, unit, doc, False, of)
 
 
+def _estimate(
+    name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]
+) -> Column:
+    return Column(name, np.float32, unit, doc, False, of)
+
+
 def _rate(name: str, unit: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
-    return Column(name, np.float64, unit, doc, True, of)
+    return Column(name, np.float32, unit, doc, True, of)
 
 
 def _count(name: str, doc: str, of: Callable[[Reading, ServiceChain], Array]) -> Column:
@@ -133,15 +143,15 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _chain("delivered_pps", "1/s", "left the chain", lambda r, c: r.delivered_pps),
     _chain("dropped_pps", "1/s", "lost, all causes", lambda r, c: r.dropped_pps),
-    _chain("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
-    _chain("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
-    _chain(
+    _estimate("latency_s", "s", "mean time in the chain (estimate)", lambda r, c: r.latency_s),
+    _estimate("energy_j", "J", "energy of all cores (estimate)", lambda r, c: r.energy_j),
+    _estimate(
         "cores",
         "cores",
         "held by running, launching and draining instances, at the interval's end",
         lambda r, c: r.core_usage(c).sum(axis=-1),
     ),
-    _chain(
+    _estimate(
         "parked_cores",
         "cores",
         "held by parked instances, at the interval's end",
@@ -149,10 +159,10 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "decision_s",
-        np.float64,
+        np.float32,
         "s",
         "time of the decision that set this interval's targets; NaN in the first row; in a batched "
-        "run the batch's time divided by its size",
+        "run the time of all rows that were decided for together, divided by their number",
         False,
         None,
     ),

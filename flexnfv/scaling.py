@@ -51,6 +51,7 @@ def victim(
 
 def plan(
     targets: npt.NDArray[np.int64],
+    spares: npt.NDArray[np.int64],
     state: npt.NDArray[np.int8],
     load: npt.NDArray[np.float64],
     parked_s: npt.NDArray[np.float64],
@@ -66,12 +67,15 @@ def plan(
 
     Targets count running and launching instances. Above them: draining and blocked instances are
     rerun, lowest slot first, then stopped slots are launched. Below the running ones: the least
-    loaded are blocked; a launch under way is never cancelled. Every instance that is not stopped
-    holds its cores; when the budget is full a launch stops the longest-parked instance of another
-    type (ties: first type, lowest slot), else it is clipped, in chain order.
+    loaded are blocked; a launch under way is never cancelled. Parked instances that are left over
+    are stopped after the park timeout, and where they are more than the spares that are wanted,
+    longest parked first, ties lowest slot. Every instance that is not stopped holds its cores; when
+    the budget is full a launch stops the longest-parked instance of another type (ties: first type,
+    lowest slot), else it is clipped, in chain order.
 
     Args:
         targets: wanted instances per NF type; clipped to the limits, [T].
+        spares: parked instances to keep per NF type, beside those that are rerun; -1: all, [T].
         state: instance states, [T, I].
         load: load of each instance in the last interval, erlangs, [T, I].
         parked_s: for how long each blocked instance has been parked, seconds, [T, I].
@@ -84,45 +88,17 @@ def plan(
     types, slots = state.shape
     cores = 0
     for t in range(types):
-        clipped[t] = 0
         for slot in range(slots):
             command[t, slot] = NONE
             if state[t, slot] != STOPPED:
                 cores += cores_per_instance[t]
-
+        target = min(max(targets[t], min_instances[t]), max_instances[t])
+        _rerun_or_block(target, state[t], load[t], command[t])
+        stopped = _stop_parked(spares[t], park_timeout_s, state[t], parked_s[t], command[t])
+        cores -= stopped * cores_per_instance[t]
     for t in range(types):
         target = min(max(targets[t], min_instances[t]), max_instances[t])
-        if targets[t] > target:
-            clipped[t] = targets[t] - target
-        running = 0
-        launching = 0
-        for slot in range(slots):
-            if state[t, slot] == RUNNING:
-                running += 1
-            elif state[t, slot] == LAUNCHING:
-                launching += 1
-        missing = target - running - launching
-        for slot in range(slots):
-            if missing > 0 and (state[t, slot] == DRAINING or state[t, slot] == BLOCKED):
-                command[t, slot] = RERUN
-                missing -= 1
-        for _ in range(running - target):
-            slot = victim(state[t], load[t], command[t])
-            if slot >= 0:
-                command[t, slot] = BLOCK
-
-    for t in range(types):
-        for slot in range(slots):
-            if (
-                state[t, slot] == BLOCKED
-                and command[t, slot] == NONE
-                and parked_s[t, slot] >= park_timeout_s
-            ):
-                command[t, slot] = STOP
-                cores -= cores_per_instance[t]
-
-    for t in range(types):
-        target = min(max(targets[t], min_instances[t]), max_instances[t])
+        clipped[t] = max(0, targets[t] - target)
         wanted = target
         for slot in range(slots):
             if (
@@ -137,38 +113,102 @@ def plan(
             if state[t, slot] != STOPPED:
                 continue
             while cores + cores_per_instance[t] > core_budget:
-                parked_type, parked_slot = _longest_parked(state, command, parked_s, t)
-                if parked_type < 0:
+                other = _stop_for(t, state, parked_s, command)
+                if other < 0:
                     break
-                command[parked_type, parked_slot] = STOP
-                cores -= cores_per_instance[parked_type]
+                cores -= cores_per_instance[other]
             if cores + cores_per_instance[t] > core_budget:
                 break
             command[t, slot] = LAUNCH
             cores += cores_per_instance[t]
             wanted -= 1
-        if wanted > 0:
-            clipped[t] += wanted
+        clipped[t] += max(0, wanted)
+
+
+def _rerun_or_block(
+    target: int,
+    state: npt.NDArray[np.int8],
+    load: npt.NDArray[np.float64],
+    command: npt.NDArray[np.int8],
+) -> None:
+    """Command the reruns or the blocks of one NF type, [I] each."""
+    running = 0
+    launching = 0
+    for slot in range(state.shape[0]):
+        if state[slot] == RUNNING:
+            running += 1
+        elif state[slot] == LAUNCHING:
+            launching += 1
+    missing = target - running - launching
+    for slot in range(state.shape[0]):
+        if missing > 0 and (state[slot] == DRAINING or state[slot] == BLOCKED):
+            command[slot] = RERUN
+            missing -= 1
+    for _ in range(running - target):
+        slot = victim(state, load, command)
+        if slot >= 0:
+            command[slot] = BLOCK
+
+
+def _stop_parked(
+    spares: int,
+    park_timeout_s: float,
+    state: npt.NDArray[np.int8],
+    parked_s: npt.NDArray[np.float64],
+    command: npt.NDArray[np.int8],
+) -> int:
+    """Stop instances of one NF type that are parked for too long or too many; their number."""
+    stopped = 0
+    left = 0
+    for slot in range(state.shape[0]):
+        if state[slot] == BLOCKED and command[slot] == NONE:
+            if parked_s[slot] >= park_timeout_s:
+                command[slot] = STOP
+                stopped += 1
+            else:
+                left += 1
+    if spares >= 0:
+        for _ in range(left - spares):
+            command[_longest_parked(state, parked_s, command)] = STOP
+            stopped += 1
+    return stopped
 
 
 def _longest_parked(
     state: npt.NDArray[np.int8],
-    command: npt.NDArray[np.int8],
     parked_s: npt.NDArray[np.float64],
-    but: int,
-) -> tuple[int, int]:
-    """Type and slot of the longest-parked instance that no command touches, not of type `but`."""
-    best_type = -1
-    best_slot = -1
-    for t in range(state.shape[0]):
-        if t == but:
-            continue
-        for slot in range(state.shape[1]):
-            if (
-                state[t, slot] == BLOCKED
-                and command[t, slot] == NONE
-                and (best_type < 0 or parked_s[t, slot] > parked_s[best_type, best_slot])
-            ):
-                best_type = t
-                best_slot = slot
-    return best_type, best_slot
+    command: npt.NDArray[np.int8],
+) -> int:
+    """Slot of one NF type's longest-parked instance that no command touches, or -1."""
+    chosen = -1
+    for slot in range(state.shape[0]):
+        if (
+            state[slot] == BLOCKED
+            and command[slot] == NONE
+            and (chosen < 0 or parked_s[slot] > parked_s[chosen])
+        ):
+            chosen = slot
+    return chosen
+
+
+def _stop_for(
+    t: int,
+    state: npt.NDArray[np.int8],
+    parked_s: npt.NDArray[np.float64],
+    command: npt.NDArray[np.int8],
+) -> int:
+    """Stop the longest-parked instance of another NF type than `t`; which type, or -1 if none."""
+    chosen = -1
+    chosen_slot = -1
+    for other in range(state.shape[0]):
+        slot = _longest_parked(state[other], parked_s[other], command[other])
+        if (
+            other != t
+            and slot >= 0
+            and (chosen < 0 or parked_s[other, slot] > parked_s[chosen, chosen_slot])
+        ):
+            chosen = other
+            chosen_slot = slot
+    if chosen >= 0:
+        command[chosen, chosen_slot] = STOP
+    return chosen

@@ -34,6 +34,8 @@ def _constants(enum: str) -> dict[str, int]:
 LIMITS = _constants("fx_limit")
 ABI_VERSION = LIMITS["FX_ABI_VERSION"]
 MAX_TYPES = LIMITS["FX_MAX_TYPES"]
+DECISION_FIELDS = tuple(name for name, _ in ffi.typeof("struct fx_decision").fields)
+"""Rows of a request's decision: the fields of `flexnfv.decision.Decision`."""
 REQUESTS = _constants("fx_request_kind")
 STATUSES = _constants("fx_status")
 
@@ -115,7 +117,7 @@ class Snapshot:
     def page(self) -> Records:
         """The page as an array of one record, [1]; of types, chains, ports and instances only those
         that there are mean something."""
-        return np.frombuffer(self._bytes, PAGE_DTYPE)  # a tenth of what `view` takes
+        return np.frombuffer(self._bytes, PAGE_DTYPE)  # in a tenth of `view`'s time
 
     @cached_property
     def header(self) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from flexnfv.chain import ServiceChain
 from flexnfv.hw_backend import measure
 from flexnfv.hw_backend.machine import machine
-from flexnfv.hw_backend.testbed import place
+from flexnfv.hw_backend.manager_process import place
 
 SCALE = 1 / 20
 """Of the paced figures."""

@@ -7,15 +7,19 @@ import math
 import socket
 import struct
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.decision import KEEP, Decision
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.abi import (
     ABI_VERSION,
+    DECISION_FIELDS,
     ENTRIES,
     LIMITS,
     MAX_TYPES,
@@ -48,7 +52,7 @@ class Reply:
         slot: slot of the instance that was meant or launched, -1 if none.
         instance: its index in the page, -1 if none.
         clipped: wanted instances that limits or budget refused, per NF type.
-        reason: why targets were taken in part, or empty.
+        reason: why a decision was taken in part, or empty.
     """
 
     time_ns: int
@@ -78,10 +82,14 @@ class Client:
         self._held: IO[bytes] | None = None
         self._request = ffi.new("struct fx_request *")
         self._request_bytes = ffi.buffer(self._request)
+        decision: Any = self._request.decision
+        self._decision = np.frombuffer(ffi.buffer(ffi.addressof(decision)), np.int32).reshape(
+            len(DECISION_FIELDS), MAX_TYPES
+        )
         self._reply = ffi.new("struct fx_reply *")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # The kernel's time limits: with Python's own every call would be two, and another thread
-        # may have the interpreter between them.
+        # The kernel limits the time that a call takes. Were Python to do it, each call would be a
+        # wait and then the call itself, and another thread may take the interpreter in between.
         limit = struct.pack("@ll", _REPLY_S, 0)
         for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._socket.setsockopt(socket.SOL_SOCKET, direction, limit)
@@ -100,7 +108,8 @@ class Client:
         self._socket.close()
         self.page.close()
         if self._held is not None:
-            fcntl.flock(self._held, fcntl.LOCK_UN)  # a process forked meanwhile has it open, too
+            # Closing alone keeps the lock, if a process that was forked has the file open, too.
+            fcntl.flock(self._held, fcntl.LOCK_UN)
             self._held.close()
             self._held = None
 
@@ -152,9 +161,12 @@ class Client:
         """Say that a controller is there, so that the built-in law stays off."""
         return self._tell("HEARTBEAT")
 
-    def targets(self, targets: Sequence[int]) -> Reply:
-        """Set the wanted instances per NF type, -1: as it is. A heartbeat as well."""
-        return self._tell("TARGETS", targets=targets)
+    def decide(self, decision: Decision | npt.ArrayLike) -> Reply:
+        """Have the chain run a decision, [T], or its targets; a heartbeat as well.
+
+        Here the targets may be `KEEP`, too, for NF types that stay as they are.
+        """
+        return self._tell("DECISION", decision=Decision.of(decision))
 
     def mapping(self, nf_type: int, kind: MappingKind) -> Reply:
         """Change how an NF type's flows are mapped to its instances."""
@@ -194,7 +206,7 @@ class Client:
 
     def rule(self, rule: str) -> Reply:
         """Add a rule that says which packets go to which chain; "" removes all rules."""
-        return self._tell("CHAIN", text=rule)
+        return self._tell("RULE", text=rule)
 
     def shutdown(self) -> Reply:
         """End the manager and its NFs."""
@@ -207,7 +219,7 @@ class Client:
         slot: int = -1,
         *,
         value: float = 0.0,
-        targets: Sequence[int] = (),
+        decision: Decision | None = None,
         text: str = "",
     ) -> Reply:
         if len(text.encode()) >= _ARGS_BYTES:
@@ -220,9 +232,11 @@ class Client:
             request.kind = REQUESTS[f"FX_CMD_{name}"]
             request.sequence = self._sequence
             request.type, request.slot, request.value = nf_type, slot, value
-            request.targets = [*(int(target) for target in targets)] + [-1] * (
-                MAX_TYPES - len(targets)
-            )
+            self._decision[:] = KEEP
+            for row, field in enumerate(DECISION_FIELDS if decision else ()):
+                values = getattr(decision, field)
+                if values is not None:
+                    self._decision[row, : len(values)] = values
             request.text = text.encode()
             return self._answer(name.lower())
 

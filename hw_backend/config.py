@@ -164,11 +164,11 @@ def _check_options(options: ManagerOptions) -> None:
 def _check_chain(chain: ServiceChain, options: ManagerOptions) -> None:
     if chain.park_timeout_s is not None:
         _within(chain.park_timeout_s, 1e-3, 1e9, _key(chain, "park_timeout_s"))
-    slots = int(chain.own_slots.sum())
-    _within(slots, 1, LIMITS["FX_MAX_ENTRIES"], _key(chain, "nf"), "instances, all max_instances")
-    seats = int(chain.initial_instances.sum()) + options.spares
+    slots, most = int(chain.own_slots.sum()), LIMITS["FX_MAX_INSTANCE_SLOTS"]
+    _within(slots, 1, most, _key(chain, "nf"), "instances, all max_instances")
+    processes = int(chain.initial_instances.sum()) + options.spares
     what = "processes at the start, initial_instances and spares"
-    _within(seats, 1, LIMITS["FX_MAX_SEATS"], _key(chain, "nf"), what)
+    _within(processes, 1, LIMITS["FX_MAX_PROCESSES"], _key(chain, "nf"), what)
     for nf, t in zip(chain.nf, range(chain.types), strict=True):
         key = _key(chain, f"nf.{nf.name}")
         _check_args(nf.args, f"{key}.args")
@@ -254,10 +254,11 @@ def _rules(chain: ServiceChain) -> Iterator[str]:
     below = np.concatenate([[0.0], np.cumsum(weight) / weight.sum()])
     shares = np.cumsum([one.share for one in chain.chains])
     edges = [int(np.abs(below - share).argmin()) for share in shares]
-    for number in range(1, len(chain.chains)):  # what no rule names takes the first chain
+    # Packets that no rule names take the first chain.
+    for number in range(1, len(chain.chains)):
         low, high = base + edges[number - 1] * block, base + edges[number] * block - 1
         if low > high:
-            continue  # less than half a block: no flow is this path's
+            continue  # its share is less than half a block, so that no flow takes this path
         for network in ipaddress.summarize_address_range(
             ipaddress.IPv4Address(low), ipaddress.IPv4Address(high)
         ):

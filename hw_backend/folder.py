@@ -27,7 +27,8 @@ def for_a_new_manager(folder: Path) -> Iterator[None]:
         InputError: a manager lives there, whether it answers or not.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:  # of two who start at one moment the second finds the first one's manager
+    try:
+        # Of two that start at once the second waits here, and finds the first one's manager.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _clean(folder)
         yield

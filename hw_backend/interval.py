@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
+from flexnfv.energy import core_energy
 from flexnfv.hw_backend.abi import Records, Snapshot
 from flexnfv.mapping import load_if_blocked
 from flexnfv.reading import Reading
@@ -26,16 +27,17 @@ from flexnfv.states import BLOCKED, STOPPED
 
 FloatArray = npt.NDArray[np.float64]
 
-_Figures: Any = namedtuple("_Figures", tuple(Reading.describe()))  # type: ignore[misc]
+_Arrays: Any = namedtuple("_Arrays", tuple(Reading.describe()))  # type: ignore[misc]
 """The arrays of a reading as compiled code takes them."""
 
 
 class Buffer:
-    """The arrays of a chain's readings, which every one of them fills anew."""
+    """The arrays of a chain's readings, a batch of one, which every reading fills anew."""
 
     def __init__(self, chain: ServiceChain) -> None:
-        self.arrays = dict(Reading.zeros(chain.types, chain.slots).items())
-        self.figures = _Figures(**self.arrays)
+        self.arrays = dict(Reading.zeros(chain.types, chain.slots, (1,)).items())
+        # Compiled code fills the one chain's own, which are views of them.
+        self.views = _Arrays(**{name: array[0, ...] for name, array in self.arrays.items()})
         power = chain.measured.power
         self.watts = power.busy_w, power.idle_poll_w, power.parked_w
 
@@ -84,7 +86,7 @@ def reading_between(
     watch: Watch,
     buffer: Buffer,
 ) -> Reading:
-    """The reading of the interval from one snapshot to another.
+    """The reading of the interval from one snapshot to another, a batch of one.
 
     Args:
         chain: the chain that runs.
@@ -108,7 +110,7 @@ def reading_between(
         watch.queue_s,
         watch.held_s,
         watch.parked_s,
-        buffer.figures,
+        buffer.views,
     )
     return reading
 
@@ -158,13 +160,13 @@ def fill(
         processing_ns, through, cores: the chain's, [T].
         watts: of a core that is busy, polls idly, is parked.
         queue_peak, queue_s, held_s, parked_s: of a `Watch`.
-        reading: `_Figures`; filled, but for slots that a type does not have.
+        reading: `_Arrays`; filled, but for slots that a type does not have.
     """
     before, after = was[0], now[0]
     seconds = (after.time_ns - before.time_ns) * 1e-9
     per_s = 1.0 / (seconds * scale)
 
-    # What a device lost before the manager saw it was offered, and lost, as well.
+    # Packets that a device lost before the manager saw them were offered, and lost, as well.
     missed, dropped, shed = 0.0, 0.0, 0.0
     for port in range(after.ports):
         missed += float(after.port[port].missed - before.port[port].missed)
@@ -190,6 +192,7 @@ def fill(
         reading.deaths[t] = other.deaths - one.deaths
         reading.clipped[t] = other.clipped - one.clipped
         reading.flows_moved[t] = other.flows_moved - one.flows_moved
+        reading.mapping[t] = other.mapping
         reading.processing_ns[t] = processing_ns[t]
         served_pps, work_s, waiting, held, parked = 0.0, 0.0, 0.0, 0.0, 0.0
         for slot in range(other.max_instances):
@@ -201,7 +204,7 @@ def fill(
             lost = (new.ring_dropped - old.ring_dropped) + (new.lost - old.lost)
             reading.arrived_pps[t, slot] = float(new.arrived - old.arrived) * per_s
             reading.served_pps[t, slot] = served
-            # What an instance that died had in its hands never got beyond it.
+            # Packets that an instance was processing when it died count as lost at its ring.
             reading.ring_dropped_pps[t, slot] = float(lost) * per_s
             reading.queue[t, slot] = new.queue
             reading.queue_peak[t, slot] = queue_peak[i]
@@ -209,8 +212,8 @@ def fill(
             if new.state == BLOCKED and after.time_ns > new.state_since_ns:
                 parked_ns = float(after.time_ns - new.state_since_ns)
             reading.parked_s[t, slot] = parked_ns * 1e-9
-            # A paced instance declares nominal / scale; one that has not served yet has measured
-            # nothing.
+            # A paced instance declares its nominal time / scale. One that has not served a packet
+            # yet has measured nothing: it keeps the calibrated time.
             cost = new.processing_ns * scale if new.declared != 0 else new.processing_ns
             if cost > 0:
                 reading.processing_ns[t, slot] = cost
@@ -227,8 +230,7 @@ def fill(
         )
         if served_pps > 0:
             latency_s += through[t] * (waiting + work_s) / served_pps
-        busy = min(work_s * seconds, held - parked)
-        joules = busy * watts[0] + (held - parked - busy) * watts[1] + parked * watts[2]
+        joules = core_energy(work_s * seconds, held, parked, watts[0], watts[1], watts[2])
         energy_j += joules * cores[t]
     reading.latency_s[()] = latency_s
     reading.energy_j[()] = energy_j

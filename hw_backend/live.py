@@ -14,9 +14,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.backend import Description, Timing, parse_scale
+from flexnfv.backend import ENDLESS, Description, Timing, parse_scale
 from flexnfv.chain import ServiceChain
-from flexnfv.decision import check_decision
+from flexnfv.decision import Decision, check_decision
 from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.abi import LIMITS, Records, Snapshot
@@ -24,14 +24,16 @@ from flexnfv.hw_backend.client import Client, Refused
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
 from flexnfv.hw_backend.interval import Buffer, Watch, reading_between
 from flexnfv.hw_backend.machine import machine
+from flexnfv.hw_backend.manager_process import ManagerProcess, Placement, place
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 from flexnfv.hw_backend.running import allow_law, check_takeover, runtime_folder
-from flexnfv.hw_backend.testbed import Placement, Testbed, place
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
 from flexnfv.traces.pcap import plain
 from flexnfv.traces.trace import Capture
+
+IntArray = npt.NDArray[np.int64]
 
 CARRIED_PPS = 1_000_000.0
 """Packets/s that paced instances carry end to end without loss on two cores, measured."""
@@ -39,9 +41,6 @@ SCALE = 1 / 20
 """Packet rates on the dataplane relative to the chain's own, if nothing else is said."""
 SHORTEST_INTERVAL_S = 0.05
 """Shorter monitor intervals are not kept punctually."""
-
-MOST_WANTED = 1_000_000
-"""Highest target that the manager takes; the limits of any chain are far below."""
 
 _REHEARSAL_NS = 5_000_000
 """From the first rehearsal to the edge, at least."""
@@ -59,10 +58,10 @@ _BACKLOG_MS = 1000.0
 
 
 class LiveBackend:
-    """A chain on the DPDK dataplane (`flexnfv.backend.Backend`).
+    """A chain on the DPDK dataplane: a `flexnfv.backend.Backend` whose batch is one, and `Clocked`.
 
     `reset` starts manager, NFs and generator, or brings those that run back to the chain's initial
-    instances. `step` sends the targets at once and returns at the next edge of a clock that began
+    instances. `step` sends the decision at once and returns at the next edge of a clock that began
     with the episode and never drifts. A step that comes after its interval's edge is `late`: its
     reading covers all intervals that passed meanwhile, so that no packet is missing from the sum.
 
@@ -79,8 +78,8 @@ class LiveBackend:
         spares: parked NF processes, so that a launch is a wake-up.
         law: whether the manager's built-in law takes over while nobody steps for 2 intervals.
         max_pps: highest rate on the dataplane; a faster trace is refused.
-        folder: see `Testbed`.
-        placement: see `Testbed`.
+        folder: see `ManagerProcess`.
+        placement: see `ManagerProcess`.
         attach: folder of a running manager to attach to, instead of starting one. Its instances,
             scale and pacing are left as they are.
         keep: the manager outlives this process, should it be killed; `close` ends it nevertheless.
@@ -95,27 +94,7 @@ class LiveBackend:
         InputError: an argument is out of range or contradicts another.
     """
 
-    description = Description("dpdk", clocked=True, exclusive=True, scale=SCALE)
-
-    @classmethod
-    def for_deployment(
-        cls, chain: ServiceChain, *, law: bool = True, keep: bool = True, **options: Any
-    ) -> Self:
-        """The backend, in better hands than the deployment's whenever that is not there.
-
-        Unless the options say otherwise, the manager's law takes over whenever nobody decides, and
-        the manager outlives a deployment that is killed.
-
-        Raises:
-            InputError: the manager to attach to cannot be taken over with these options.
-        """
-        if options.get("attach") is None:
-            return cls(chain, law=law, keep=keep, **options)
-        folder = Path(options["attach"])
-        check_takeover(folder, chain, options)
-        made = cls(chain, law=law, keep=keep, **options)
-        allow_law(folder, law)
-        return made
+    description = Description("dpdk", batch=1, clocked=True, exclusive=True, scale=SCALE)
 
     @staticmethod
     def carried_pps(
@@ -123,6 +102,29 @@ class LiveBackend:
     ) -> float:
         """Highest rate that is carried with these options, in the chain's own packets/s."""
         return max_pps / parse_scale(scale)
+
+    @classmethod
+    def for_deployment(cls, chain: ServiceChain, **options: Any) -> Self:
+        """The backend for a policy that is deployed to it.
+
+        Somebody decides also while the deployment is not there: a manager that is started outlives
+        this process, and its built-in law decides while nobody else does.
+
+        Args:
+            chain: the chain.
+            options: keyword arguments of the constructor; `law` and `keep` are true if not given.
+
+        Raises:
+            InputError: see the constructor and `check_takeover`.
+        """
+        given: dict[str, Any] = {"law": True, "keep": True} | options
+        if given.get("attach") is None:
+            return cls(chain, **given)
+        folder = Path(given["attach"])
+        check_takeover(folder, chain, options)
+        made = cls(chain, **given)
+        allow_law(folder, bool(given["law"]))
+        return made
 
     def __init__(
         self,
@@ -158,7 +160,7 @@ class LiveBackend:
         self.lag_s: list[float] = []
         self.rehearsal: Callable[[Reading], object] | None = None
         self._rehearsal_ns = 0.0  # what one takes, smoothed
-        self._off_rate = 0
+        self._off_rate = 0  # as it was when the last generator ended
         self._attach = None if attach is None else Path(attach)
         self._ports = (ports,) if isinstance(ports, str) else tuple(ports)
         self._options = ManagerOptions(
@@ -174,7 +176,7 @@ class LiveBackend:
         if keep and folder is None:
             self._folder = runtime_folder() / chain.name
         self._placement = placement
-        self._testbed: Testbed | None = None
+        self._manager: ManagerProcess | None = None
         self._client: Client | None = None
         self._generator: Pktgen | None = None
         self._held = ExitStack()  # what the generator reads
@@ -190,8 +192,8 @@ class LiveBackend:
             scale, pacing = float(now.header["scale"]), bool(now.types["pace_pps"].any())
         self._scale = scale
         self._free_scale = pacing and attach is None
-        self.description = Description(
-            "dpdk",
+        self.description = replace(
+            self.description,
             scale=scale,
             pacing="token bucket at loss_free_pps x scale per instance" if pacing else "none",
             machine=machine(),
@@ -199,23 +201,43 @@ class LiveBackend:
 
     # --- the verbs --------------------------------------------------------------------------
 
-    def reset(self, trace: Trace | None, seed: int | None = None) -> Reading:
-        """Start an episode on `trace`, or on whatever traffic comes; its first reading.
+    def reset(
+        self,
+        traces: Sequence[Trace | None],
+        seeds: Sequence[int | None] | None = None,
+        rows: IntArray | None = None,
+    ) -> Reading:
+        """Start an episode on the trace, or on whatever traffic comes where it is None.
 
-        The seed is not used: real processes are not deterministic, and the flow set is the chain's.
+        Args:
+            traces: the chain's, [1].
+            seeds: not used: real processes are not deterministic, and the flow set is the chain's.
+            rows: the chain's row, [0], or None.
+
+        Returns:
+            The reading of the first interval, [1].
 
         Raises:
-            InputError: a trace that is shorter than two intervals or faster than can be carried,
-                or no port that a generator can use; see also `Testbed.start`.
+            InputError: more than one trace, a trace that is shorter than two intervals or faster
+                than can be carried, or no port that a generator can use; see also
+                `ManagerProcess.start`.
             BackendError: the dataplane died.
         """
+        _check_rows(rows)
+        if len(traces) != 1:
+            raise InputError(
+                f"{len(traces)} traces for one chain",
+                where="backend 'dpdk'",
+                fix="a dataplane runs one chain at a time: give one trace",
+            )
+        [trace] = traces
         if trace is not None:
             self._check(trace)
         with self._watched():
             self._end_generator()
             client = self._ready()
             before = client.snapshot()
-            # Compiled now, and not in an interval.
+            # The first reading compiles its code, which must not take an interval's time.
             self._reading(before, client.snapshot(), Watch(before))
             generator = None if trace is None else self._start_generator(trace)
             client.heartbeat()
@@ -233,20 +255,28 @@ class LiveBackend:
                 generator.begin()
             return self._read()
 
-    def step(self, targets: npt.NDArray[np.int64]) -> Reading:
-        """Send targets ([T]), wait for the interval's end, and read.
+    def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
+        """Send a decision, [1, T], wait for the interval's end, and read.
+
+        Args:
+            decision: what the chain should run.
+            rows: the chain's row, [0], or None.
+
+        Returns:
+            The reading, [1].
 
         Raises:
-            InputError: targets of a wrong shape or kind, or no traffic left.
+            InputError: a decision of a wrong shape or kind, or no traffic left.
             BackendError: manager or generator died.
         """
-        self.send(targets)
+        _check_rows(rows)
+        self.send(decision)
         return self.wait()
 
-    def send(self, targets: npt.NDArray[np.int64]) -> None:
+    def send(self, decision: Decision | IntArray) -> None:
         """The first half of `step`; raises what that does."""
         try:
-            wanted = check_decision(targets, (self.chain.types,)).targets
+            wanted = check_decision(decision, (1, self.chain.types))
         except ValueError as error:
             raise InputError(str(error), where="step") from error
         client = self._in_episode()
@@ -259,7 +289,10 @@ class LiveBackend:
                 self.late += missed
                 last = math.inf if self._intervals is None else self._intervals - 1
                 self._done = int(min(self._done + missed, last))
-            client.targets([min(count, MOST_WANTED) for count in wanted.tolist()])
+            try:
+                client.decide(wanted[0])
+            except Refused as error:  # a mapping that an NF with state per flow cannot have
+                raise InputError(str(error), where="step") from error
 
     def wait(self) -> Reading:
         """The second half of `step`; raises what that does."""
@@ -273,25 +306,16 @@ class LiveBackend:
         return self._client
 
     @property
-    def remaining(self) -> int | None:
-        """Intervals that the trace still holds; None without a trace."""
-        return None if self._intervals is None else max(0, self._intervals - self._done)
-
-    @property
-    def off_rate(self) -> int:
-        """Seconds of this episode in which the generator's rate was off by more than 1 %.
-
-        Stays as it was after `close`, until the next reset.
-        """
-        if self._generator is not None:
-            self._off_rate = sum(not period.on_rate for period in self._generator.periods)
-        return self._off_rate
+    def remaining(self) -> IntArray:
+        """Intervals that the trace still holds, [1]; `ENDLESS` without a trace."""
+        left = ENDLESS if self._intervals is None else max(0, self._intervals - self._done)
+        return np.array([left], np.int64)
 
     @property
     def timing(self) -> Timing:
-        """How punctual the episode was so far."""
+        """How punctual the episode was so far; known until the next reset, also after `close`."""
         lag_s = float(np.percentile(self.lag_s, 99)) if self.lag_s else 0.0
-        return Timing(int(self.late), lag_s, self.off_rate)
+        return Timing(int(self.late), lag_s, self._seconds_off_rate())
 
     @property
     def inside_ns(self) -> npt.NDArray[np.float64]:
@@ -331,9 +355,9 @@ class LiveBackend:
         """End what was started; an attached manager runs on. May be called twice."""
         self._end_generator()
         self._before = None
-        if self._testbed is not None:
-            self._testbed.close()
-            self._testbed = None
+        if self._manager is not None:
+            self._manager.close()
+            self._manager = None
             self._client = None
         elif self._client is not None:
             self._client.close()
@@ -389,7 +413,7 @@ class LiveBackend:
             took_ns = time.monotonic_ns() - begun_ns
             self._rehearsal_ns += _SMOOTHING * (took_ns - self._rehearsal_ns)
         while time.monotonic_ns() < end_ns:
-            pass  # after a sleep all would have to be fetched again
+            pass  # during a sleep others would fill the caches with their own
 
     def _reading(self, before: Snapshot, after: Snapshot, watch: Watch) -> Reading:
         watch.add(after)
@@ -407,10 +431,10 @@ class LiveBackend:
         except Refused:
             raise
         except BackendError:
-            testbed, self._before = self._testbed, None
+            manager, self._before = self._manager, None
             try:
-                if testbed is not None and testbed.running:
-                    testbed.check(_POST_MORTEM_S)  # knows the manager's last words
+                if manager is not None and manager.running:
+                    manager.check(_POST_MORTEM_S)  # raises with the manager's last words
                 raise
             finally:
                 self.close()
@@ -421,13 +445,13 @@ class LiveBackend:
             if self._client is None:
                 self._client = self._attached(self._attach)
             return self._client
-        if self._testbed is not None and self._client is not None:
+        if self._manager is not None and self._client is not None:
             try:
                 self._restore(self._client)
             except BackendError:
                 self.close()
-        if self._testbed is None:
-            self._testbed = Testbed(
+        if self._manager is None:
+            self._manager = ManagerProcess(
                 self.chain,
                 ports=self._ports,
                 options=self._options,
@@ -435,7 +459,7 @@ class LiveBackend:
                 placement=self._placement,
                 keep=self._keep,
             )
-            self._client = self._testbed.start().client
+            self._client = self._manager.start().client
         assert self._client is not None
         self._client.hold()
         return self._client
@@ -452,13 +476,14 @@ class LiveBackend:
                     t, int(self.chain.initial_instances[t]), snapshot.of_type(t)["state"]
                 )
             ]
-            # Not `in_flight`: a port may keep what its peer, the last generator, did not wait for.
+            # `in_flight` may never become 0: a port keeps packets that its peer, the last
+            # generator, did not wait for.
             if not orders and not snapshot.instances["queue"].any():
                 return
             if time.monotonic() > deadline:
                 raise BackendError(f"the chain did not settle within {_SETTLE_S:g} s")
             for verb, t, slot in orders:
-                with suppress(Refused):  # its process is on its way in or out
+                with suppress(Refused):  # its process starts or ends right now
                     if verb:
                         getattr(client, verb)(t, slot)
             time.sleep(_POLL_S)
@@ -514,7 +539,7 @@ class LiveBackend:
             )
 
     def _start_generator(self, trace: Trace) -> Pktgen:
-        folder = self._attach or (self._testbed.folder if self._testbed else Path())
+        folder = self._attach or (self._manager.folder if self._manager else Path())
         socket = folder / MEMIF_SOCKET
         if not socket.exists():
             raise InputError(
@@ -524,7 +549,7 @@ class LiveBackend:
             )
         flows = self.chain.flows
         placement = (
-            self._testbed.placement if self._testbed else place(sorted(os.sched_getaffinity(0)))
+            self._manager.placement if self._manager else place(sorted(os.sched_getaffinity(0)))
         )
         options = PktgenOptions(
             port=memif_client(socket),
@@ -571,11 +596,29 @@ class LiveBackend:
     def _end_generator(self) -> None:
         if self._generator is not None:
             with suppress(BackendError, InputError):
-                self._generator.stop()  # takes in what is still under way
-            self._off_rate = self.off_rate
+                self._generator.stop()  # counts packets that are still on their way
+            self._off_rate = self._seconds_off_rate()
             self._generator.close()
             self._generator = None
         self._held.close()
+
+    def _seconds_off_rate(self) -> int:
+        """Seconds of this episode in which the generator's rate was off by more than 1 %."""
+        if self._generator is None:
+            return self._off_rate
+        return sum(not period.on_rate for period in self._generator.periods)
+
+
+def _check_rows(rows: IntArray | None) -> None:
+    """See to it that rows of a batch of one name its one chain.
+
+    Raises:
+        InputError: they name another, or none.
+    """
+    if rows is not None and np.asarray(rows).tolist() != [0]:
+        raise InputError(
+            f"rows are {np.asarray(rows).tolist()}", where="backend 'dpdk'", fix="give [0] or None"
+        )
 
 
 def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> None:
@@ -584,7 +627,7 @@ def _check_options(*, pacing: bool, law: bool, spares: int, max_pps: float) -> N
     Raises:
         InputError: one of another kind, or out of range.
     """
-    most = LIMITS["FX_MAX_ENTRIES"]
+    most = LIMITS["FX_MAX_SPARES"]
     for name, value, right, what in (
         ("pacing", pacing, isinstance(pacing, bool), "true or false"),
         ("law", law, isinstance(law, bool), "true or false"),

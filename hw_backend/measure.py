@@ -1,4 +1,4 @@
-"""How fast this machine's dataplane is: one function per figure, each on a testbed of its own.
+"""How fast this machine's dataplane is: one function per figure, each on a dataplane of its own.
 
 All return samples, never a single number; rates are packets/s, latencies seconds.
 """
@@ -19,8 +19,8 @@ from flexnfv.errors import BackendError
 from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.abi import Snapshot
 from flexnfv.hw_backend.config import MEMIF_SOCKET, ManagerOptions
+from flexnfv.hw_backend.manager_process import ManagerProcess, place
 from flexnfv.hw_backend.pktgen import PktgenOptions, memif_client
-from flexnfv.hw_backend.testbed import Testbed, place
 from flexnfv.states import BLOCKED, RUNNING, STOPPED
 
 FAST = ManagerOptions(ring_size=16_384, hold=True, law=False)
@@ -44,9 +44,9 @@ class Latencies:
 
 def forwarding_pps(chain: ServiceChain, *, trials: int = 5, trial_s: float = 10.0) -> list[float]:
     """Packets/s through one instance of each NF type, from `net_null` and back, 64 bytes."""
-    with Testbed(chain, ports=("null",), options=FAST) as testbed:
+    with ManagerProcess(chain, ports=("null",), options=FAST) as manager:
         time.sleep(_WARM_UP_S)
-        return [_delivered_pps(testbed, trial_s) for _ in range(trials)]
+        return [_delivered_pps(manager, trial_s) for _ in range(trials)]
 
 
 def lossless_pps(
@@ -65,11 +65,11 @@ def lossless_pps(
     placement = place(sorted(os.sched_getaffinity(0)))
     if placement.generator == placement.manager:
         placement = replace(placement, generator=placement.nfs)
-    with Testbed(chain, options=FAST, placement=placement) as testbed:
+    with ManagerProcess(chain, options=FAST, placement=placement) as manager:
         for _ in range(trials):
             options = PktgenOptions(
                 port=memif_client(
-                    testbed.folder / MEMIF_SOCKET, ring_size_log2=12, buffer_bytes=256
+                    manager.folder / MEMIF_SOCKET, ring_size_log2=12, buffer_bytes=256
                 ),
                 flows=FlowSet(chain.flows.count, chain.flows.zipf, chain.flows.seed),
                 search=True,
@@ -80,7 +80,7 @@ def lossless_pps(
                 min_pps=max_pps / 64,
                 poll=True,
             )
-            with testbed.generator(options) as generator:
+            with manager.generator(options) as generator:
                 found.append(generator.wait().highest_pps)
     return found
 
@@ -89,8 +89,8 @@ def idle_cpu(
     chain: ServiceChain, *, trials: int = 5, trial_s: float = 2.0, port: str = "memif"
 ) -> list[float]:
     """Processor time of manager and NFs per second without traffic; 1.0 is one CPU."""
-    with Testbed(chain, ports=(port,), options=ManagerOptions(law=False)) as testbed:
-        pids = [testbed.pid, *testbed.client.read().pids]
+    with ManagerProcess(chain, ports=(port,), options=ManagerOptions(law=False)) as manager:
+        pids = [manager.pid, *manager.client.read().pids]
         time.sleep(_WARM_UP_S)
         used = []
         for _ in range(trials):
@@ -125,11 +125,11 @@ def latencies(
         else ManagerOptions(scale=scale, pacing=True, spares=spares, law=False)
     )
     found = Latencies()
-    with Testbed(chain, options=options) as testbed:
+    with ManagerProcess(chain, options=options) as manager:
         rate = float("inf") if full_load else share * scale * float(chain.capacity_pps[0])
-        with _traffic(testbed, chain, rate):
+        with _traffic(manager, chain, rate):
             time.sleep(_WARM_UP_S)
-            kinds = [_one_launch_and_rerun(testbed, found) for _ in range(samples)]
+            kinds = [_one_launch_and_rerun(manager, found) for _ in range(samples)]
     return Latencies(found.launch_s, found.rerun_s, sum(kinds))
 
 
@@ -154,13 +154,13 @@ def paced_pps(
         ),
     )
     nominal = instances * pps
-    with Testbed(every, options=ManagerOptions(law=False)) as testbed:
-        testbed.client.pace(pps)
-        with _traffic(testbed, every, share * nominal):
+    with ManagerProcess(every, options=ManagerOptions(law=False)) as manager:
+        manager.client.pace(pps)
+        with _traffic(manager, every, share * nominal):
             time.sleep(_WARM_UP_S)
-            before = testbed.client.snapshot()
+            before = manager.client.snapshot()
             time.sleep(seconds)
-            after = testbed.client.snapshot()
+            after = manager.client.snapshot()
     span = (after.time_ns - before.time_ns) * 1e-9
     offered = int(after.header["offered"]) - int(before.header["offered"])
     dropped = int(after.header["dropped"].sum()) - int(before.header["dropped"].sum())
@@ -175,12 +175,12 @@ def paced_pps(
 
 def page_read_s(chain: ServiceChain, *, reads: int = 10_000) -> list[float]:
     """Time of reading the statistics page, while packets pass."""
-    with Testbed(chain, ports=("null",), options=FAST) as testbed:
+    with ManagerProcess(chain, ports=("null",), options=FAST) as manager:
         time.sleep(_WARM_UP_S)
         taken = []
         for _ in range(reads):
             start = time.perf_counter_ns()
-            testbed.client.read()
+            manager.client.read()
             taken.append((time.perf_counter_ns() - start) * 1e-9)
     return taken
 
@@ -195,10 +195,10 @@ def quantiles(samples: list[float]) -> dict[str, float]:
     }
 
 
-def _delivered_pps(testbed: Testbed, seconds: float) -> float:
-    before = testbed.client.snapshot()
+def _delivered_pps(manager: ManagerProcess, seconds: float) -> float:
+    before = manager.client.snapshot()
     time.sleep(seconds)
-    after = testbed.client.snapshot()
+    after = manager.client.snapshot()
     sent = int(after.header["delivered"]) - int(before.header["delivered"])
     return sent / ((after.time_ns - before.time_ns) * 1e-9)
 
@@ -212,37 +212,37 @@ def _cpu_s(pids: list[int]) -> float:
 
 
 @contextmanager
-def _traffic(testbed: Testbed, chain: ServiceChain, pps: float) -> Iterator[None]:
+def _traffic(manager: ManagerProcess, chain: ServiceChain, pps: float) -> Iterator[None]:
     options = PktgenOptions(
-        port=testbed.peer,
+        port=manager.peer,
         flows=FlowSet(chain.flows.count, chain.flows.zipf, chain.flows.seed),
         rate_pps=pps,
         control=True,
         backlog_ms=1000.0,
         tick_us=_TICK_US,
     )
-    with testbed.generator(options) as generator:
+    with manager.generator(options) as generator:
         generator.begin()
         yield
 
 
-def _one_launch_and_rerun(testbed: Testbed, found: Latencies) -> bool:
+def _one_launch_and_rerun(manager: ManagerProcess, found: Latencies) -> bool:
     """Whether the launch woke a spare."""
-    client = testbed.client
-    _until(lambda s: s.header["spares_ready"] >= s.header["spares"], testbed, "a spare")
+    client = manager.client
+    _until(lambda s: s.header["spares_ready"] >= s.header["spares"], manager, "a spare")
     slot = client.launch(0).slot
-    served = _until(lambda s: _served(s, slot), testbed, "the launched instance's first packet")
+    served = _until(lambda s: _served(s, slot), manager, "the launched instance's first packet")
     instance = served.of_type(0)[slot]
     found.launch_s.append((int(instance["first_packet_ns"]) - int(instance["command_ns"])) * 1e-9)
     spare = int(instance["start_kind"]) == 2
     client.block(0, slot)
-    _until(lambda s: s.of_type(0)["state"][slot] == BLOCKED, testbed, "the block")
+    _until(lambda s: s.of_type(0)["state"][slot] == BLOCKED, manager, "the block")
     client.rerun(0, slot)
-    served = _until(lambda s: _served(s, slot), testbed, "the first packet after the rerun")
+    served = _until(lambda s: _served(s, slot), manager, "the first packet after the rerun")
     instance = served.of_type(0)[slot]
     found.rerun_s.append((int(instance["first_packet_ns"]) - int(instance["command_ns"])) * 1e-9)
     client.stop(0, slot)
-    _until(lambda s: s.of_type(0)["state"][slot] == STOPPED, testbed, "the stop")
+    _until(lambda s: s.of_type(0)["state"][slot] == STOPPED, manager, "the stop")
     return spare
 
 
@@ -254,9 +254,9 @@ def _served(snapshot: Snapshot, slot: int) -> bool:
     )
 
 
-def _until(condition: Callable[[Snapshot], bool], testbed: Testbed, what: str) -> Snapshot:
+def _until(condition: Callable[[Snapshot], bool], manager: ManagerProcess, what: str) -> Snapshot:
     deadline = time.monotonic() + _PATIENCE_S
-    while not condition(snapshot := testbed.client.snapshot()):
+    while not condition(snapshot := manager.client.snapshot()):
         if time.monotonic() > deadline:
             raise BackendError(f"{what} did not come within {_PATIENCE_S:g} s")
         time.sleep(_POLL_S)

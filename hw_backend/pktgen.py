@@ -361,7 +361,7 @@ class Pktgen:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     text=True,
-                    start_new_session=True,  # Ctrl-C is for this process, which then stops it
+                    start_new_session=True,  # Ctrl-C reaches this process alone
                 )
             self._reader = threading.Thread(target=self._read, name="pktgen", daemon=True)
             self._reader.start()
@@ -448,7 +448,7 @@ class Pktgen:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.returncode < 0:  # killed: it could not clean up behind itself
+            if process.returncode < 0:  # it was killed, and could not clean up behind itself
                 remove_dpdk_files(self.options.file_prefix or f"flexnfv-pktgen-{process.pid}")
             if self._reader is not None and self._reader is not threading.current_thread():
                 self._reader.join()

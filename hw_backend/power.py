@@ -38,7 +38,7 @@ def put_back_governors(folder: Path) -> None:
     except OSError:
         return
     for cpu, governor, speed in _LINE.findall(noted):
-        with suppress(OSError):  # not root, or no such driver any more
+        with suppress(OSError):  # this is not root, or the driver has gone
             path = _file(int(cpu), "scaling_governor")
             if path.read_text().strip() != governor:
                 path.write_text(governor)

@@ -16,6 +16,7 @@ from pathlib import Path
 from flexnfv.hw_backend.build import MANAGER, NF
 
 _ORPHANS_S = 5.0
+_EXEC_S = 1.0
 _POLL_S = 0.005
 
 
@@ -58,12 +59,22 @@ def _running(program: str) -> Iterator[tuple[int, list[str]]]:
     """Process ids and command lines of a program's processes; a zombie has none."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            name = (process / "exe").readlink().name.removesuffix(" (deleted)")  # built anew since
-            arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:  # it has ended, or is another user's
+            # Where the program was built anew since, its name is that of a deleted file.
+            name = (process / "exe").readlink().name.removesuffix(" (deleted)")
+            arguments = _arguments(process) if name == program else []
+        except OSError:  # the process has ended, or is another user's
             continue
-        if name == program and arguments[0]:
-            yield int(process.name), arguments[:-1]
+        if arguments:
+            yield int(process.name), arguments
+
+
+def _arguments(process: Path) -> list[str]:
+    """A process's command line; for a moment, while the kernel starts its program, it has none."""
+    deadline = time.monotonic() + _EXEC_S
+    while not (line := (process / "cmdline").read_bytes()) and time.monotonic() < deadline:
+        (process / "exe").readlink()  # fails for a zombie, which has no command line any more
+        time.sleep(_POLL_S)
+    return line.decode(errors="replace").split("\0")[:-1]
 
 
 def _option(name: str, arguments: list[str]) -> str:

@@ -62,6 +62,7 @@ def _type(before: Snapshot, after: Snapshot, t: int, seconds: float) -> dict[str
         "target": int(nf["target"]),
         "max_instances": int(nf["max_instances"]),
         "mapping": MappingKind(int(nf["mapping"])).name.lower(),
+        "spares": int(nf["spares"]),
         "high_load": float(nf["high_load"]),
         "low_load": float(nf["low_load"]),
         "pace_pps": float(nf["pace_pps"]),

@@ -197,12 +197,13 @@ class Metadata(_Model):
 
 
 def digest(chain: ServiceChain) -> str:
-    """SHA-256 of what bears on a chain's behaviour: all but names of files and prose."""
+    """SHA-256 of what bears on a chain's behaviour: all but prose and what limits chain files."""
     prose = {"description", "source", "machine", "launch_source", "rerun_source"}
+    permits = {"stateful", "files"}  # They tell what a chain may state, not how it behaves.
 
     def matter(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: matter(item) for key, item in value.items() if key not in prose}
+            return {key: matter(item) for key, item in value.items() if key not in prose | permits}
         if isinstance(value, list):
             return [matter(item) for item in value]
         return value
@@ -317,12 +318,12 @@ def _open(content: bytes, where: str) -> tuple[Metadata, InferenceSession]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised; its log line would be a second one
+    options.log_severity_level = 4  # Failures are raised, so onnxruntime need not log them too.
     probe = np.zeros((_PROBE_ROWS, len(metadata.observation)), dtype=np.float32)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         (logits,) = session.run([OUTPUT], {INPUT: probe})
-    except Exception as error:  # onnxruntime's exceptions have no common base but this one
+    except Exception as error:  # onnxruntime's exceptions share no narrower base.
         raise InputError(f"onnxruntime cannot run it: {_first_line(error)}", where=where) from None
     if logits.shape != (_PROBE_ROWS, len(metadata.offsets)):
         raise InputError(

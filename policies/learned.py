@@ -14,9 +14,8 @@ from flexnfv.compiled import compiled
 from flexnfv.errors import BackendError
 from flexnfv.observation import ObservationEncoder, prepare
 from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
-from flexnfv.policy import BasePolicy, State
+from flexnfv.policy import BasePolicy, Foreseen, State
 from flexnfv.reading import Reading
-from flexnfv.traces import Trace
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -82,7 +81,7 @@ class Learned(BasePolicy):
         self.transfer = transfer
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Forget the past readings.
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
 
@@ -19,22 +20,23 @@ class Static(BasePolicy):
     An instance that dies is asked for again.
 
     Args:
-        instances: instances of every NF type; those that the first reading finds running or
-            launching if not given.
+        instances: instances of every NF type (or an array with a number for each row of a batch);
+            those that the first reading finds running or launching if not given.
 
     Raises:
         ValueError: fewer than one instance.
     """
 
     batched: ClassVar[bool] = True
+    vectorised: ClassVar[tuple[str, ...]] = ("instances",)
     state_names: ClassVar[tuple[str, ...]] = ("kept",)
-    front: ClassVar[tuple[str, tuple[float, ...]]] = ("instances", tuple(range(1, 17)))
+    sweep: ClassVar[tuple[str, tuple[float, ...]]] = ("instances", tuple(range(1, 17)))
 
     kept: IntArray | None
 
     def __init__(self, instances: int | None = None) -> None:
-        if instances is not None and (instances < 1 or instances != int(instances)):
-            raise ValueError(f"instances is {instances}, it must be a whole number from 1")
+        if instances is not None:
+            check("instances", instances, whole_from_one, "be a whole number from 1")
         self.instances = instances
 
     def decide(self, reading: Reading) -> IntArray:
@@ -43,6 +45,6 @@ class Static(BasePolicy):
             found = reading.running + reading.launching
             if self.instances is not None:
                 limits = self.chain.min_instances, self.chain.max_instances
-                found = np.broadcast_to(np.clip(self.instances, *limits), found.shape)
-            self.kept = np.maximum(found, 1)
+                found = np.broadcast_to(np.clip(per_type(self.instances), *limits), found.shape)
+            self.kept = np.maximum(found, 1).astype(np.int64)
         return self.kept.copy()

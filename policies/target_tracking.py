@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.compiled import compiled
+from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
 
@@ -19,7 +21,11 @@ IntArray = npt.NDArray[np.int64]
 
 
 def desired(
-    need: FloatArray, running: IntArray, launching: IntArray, target: float, tolerance: float
+    need: FloatArray,
+    running: IntArray,
+    launching: IntArray,
+    target: float | FloatArray,
+    tolerance: float | FloatArray,
 ) -> IntArray:
     """Instances that would bring the utilisation to the target.
 
@@ -32,8 +38,8 @@ def desired(
         need: offered rate / loss-free rate of one instance, in instances, [..., T].
         running: running instances, [..., T].
         launching: launching instances, [..., T].
-        target: wanted utilisation of an instance.
-        tolerance: relative distance from the target that is let be.
+        target: wanted utilisation of an instance, a number or [..., 1].
+        tolerance: relative distance from the target that is let be, a number or [..., 1].
 
     Returns:
         Wanted instances, at least 1, [..., T].
@@ -45,25 +51,47 @@ def desired(
     return np.maximum(np.where(up | down, wanted, here), 1)
 
 
-def stabilise(desires: IntArray, newest: IntArray, here: IntArray) -> IntArray:
+def stabilise(highest: IntArray, newest: IntArray, here: IntArray) -> IntArray:
     """Follow the newest desire up at once, and down to the highest desire of the window only.
 
     Args:
-        desires: desires of the window, the newest among them, [window, ..., T].
+        highest: highest desire of the window, the newest among them, [..., T].
         newest: the newest desire, [..., T].
         here: running plus launching instances, [..., T].
 
     Returns:
         Targets, [..., T].
     """
-    return np.asarray(np.minimum(np.maximum(here, newest), desires.max(axis=0)))
+    return np.minimum(np.maximum(here, newest), highest)
+
+
+def highest_desires(
+    desires: IntArray, newest: int, window: npt.NDArray[np.int64], highest: IntArray
+) -> None:
+    """The highest desire of each row's own window.
+
+    Args:
+        desires: the last desires, as many as the longest window holds, as a ring, [W, B, T].
+        newest: index of the newest.
+        window: desires that a row's window holds, [B].
+        highest: filled, [B, T].
+    """
+    length, rows, types = desires.shape
+    highest[:] = desires[newest]
+    for age in range(1, length):
+        desire = desires[(newest - age) % length]
+        for row in range(rows):
+            if age < window[row]:
+                for t in range(types):
+                    highest[row, t] = max(highest[row, t], desire[row, t])
 
 
 class TargetTracking(BasePolicy):
     """Keeps the utilisation of every NF type at a target, as the Kubernetes HPA does.
 
     desired = ceil(current x metric / target) with a tolerance, up at once, down to the highest
-    desire within a stabilisation window.
+    desire within a stabilisation window. The numbers may be arrays with one for each row of a
+    batch.
 
     Args:
         target: utilisation to keep an instance at.
@@ -78,8 +106,9 @@ class TargetTracking(BasePolicy):
     """
 
     batched: ClassVar[bool] = True
+    vectorised: ClassVar[tuple[str, ...]] = ("target", "tolerance", "window")
     state_names: ClassVar[tuple[str, ...]] = ("desires", "seen")
-    front: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
+    sweep: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
         ("target", (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)),
         ("window", (1, 5, 20, 60)),
     )
@@ -94,17 +123,14 @@ class TargetTracking(BasePolicy):
         window: int = 20,
         metric: Literal["demand", "arrived"] = "demand",
     ) -> None:
-        if not 0 < target <= 2:
-            raise ValueError(f"target is {target}, it must lie in (0, 2]")
-        if not 0 <= tolerance < 1:
-            raise ValueError(f"tolerance is {tolerance}, it must lie in [0, 1)")
-        if window < 1 or window != int(window):
-            raise ValueError(f"window is {window}, it must be a whole number from 1")
+        check("target", target, lambda v: (v > 0) & (v <= 2), "lie in (0, 2]")
+        check("tolerance", tolerance, lambda v: (v >= 0) & (v < 1), "lie in [0, 1)")
+        check("window", window, whole_from_one, "be a whole number from 1")
         if metric not in ("demand", "arrived"):
             raise ValueError(f"metric is {metric!r}, it must be one of demand, arrived")
         self.target = target
         self.tolerance = tolerance
-        self.window = int(window)
+        self.window = int(window) if np.ndim(window) == 0 else np.asarray(window, np.int64)
         self.metric = metric
 
     def decide(self, reading: Reading) -> IntArray:
@@ -113,11 +139,19 @@ class TargetTracking(BasePolicy):
         rate = reading.demand_pps(self.chain) if demand else reading.type_arrived_pps
         need = rate / self.chain.capacity_pps
         here = reading.running + reading.launching
-        newest = desired(need, reading.running, reading.launching, self.target, self.tolerance)
+        target, tolerance = per_type(self.target), per_type(self.tolerance)
+        newest = desired(need, reading.running, reading.launching, target, tolerance)
+        length = int(np.max(self.window))
         if self.desires is None or self.seen is None:
             # The HPA starts from what it finds: the current count opens the window.
-            self.desires = np.repeat(here[None], self.window, axis=0)
+            self.desires = np.repeat(here[None], length, axis=0)
             self.seen = np.zeros((), np.int64)
-        self.desires[int(self.seen) % self.window] = newest
+        at = int(self.seen) % length
+        self.desires[at] = newest
         self.seen = self.seen + 1
-        return stabilise(self.desires, newest, here)
+        if np.ndim(self.window) == 0:
+            highest = self.desires.max(axis=0)
+        else:
+            highest = np.empty_like(newest)
+            compiled(highest_desires)(self.desires, at, self.window, highest)
+        return stabilise(highest, newest, here)

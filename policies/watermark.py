@@ -12,17 +12,18 @@ this one on random readings; so the floating-point work is kept to few operation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.policy import BasePolicy
+from flexnfv.compiled import compiled, plain
+from flexnfv.parameters import check, per_type, whole_from_one
+from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
-from flexnfv.states import RUNNING
-from flexnfv.traces import Trace
+from flexnfv.states import LAUNCHING, RUNNING
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -30,9 +31,12 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rules:
-    """The readings of the paper that the law follows; defaults as `Watermark` documents them."""
+    """The readings of the paper that the law follows; defaults as `Watermark` documents them.
 
-    queue_checks: int = 5
+    `queue_checks` may be an array with a number for each row of a batch.
+    """
+
+    queue_checks: Any = 5
     extra_on_queue: bool = True
     block_on_queue: Literal["victim", "any", "never"] = "victim"
     wait_for_full_interval: bool = True
@@ -43,7 +47,7 @@ class Rules:
 
 
 class Thresholds(NamedTuple):
-    """What loads and queues are compared with, per NF type, [T] each.
+    """What loads and queues are compared with: per NF type, [T], or for each row too, [B, T].
 
     Attributes:
         high: H, erlangs.
@@ -107,91 +111,205 @@ def decide(
     Returns:
         Targets, [..., T], and the new memory; the arguments stay as they are.
     """
-    running = reading.state == RUNNING
-    running_count = reading.running
-    launching = reading.launching
-    here = running_count + launching
-    load = reading.load
-    if rules.load_of == "type":
-        total = np.where(running, load, 0.0).sum(axis=-1, keepdims=True)
-        load = np.broadcast_to(total, load.shape)
-    high = thresholds.high[:, None]
-
-    judged = ~reading.unsettled if rules.wait_for_full_interval else np.ones(here.shape, np.bool_)
-    long_checks, short_checks = _count_checks(
-        reading.queue, running, judged, memory, thresholds, rules
+    shape = reading.state.shape
+    rows = (-1, *shape[-2:])
+    types = shape[:-1]
+    long_checks, short_checks = memory.long_checks.copy(), memory.short_checks.copy()
+    targets = np.empty(types, np.int64)
+    compiled(_decide_rows)(
+        *(
+            plain(array).reshape(rows)
+            for array in (reading.state, reading.load, reading.queue, reading.load_if_blocked)
+        ),
+        *(
+            plain(array).reshape(rows[:2])
+            for array in (reading.unsettled, reading.deaths, memory.wanted)
+        ),
+        *(plain(array).reshape(-1, shape[-2]) for array in thresholds),
+        plain(np.asarray(rules.queue_checks)).reshape(-1),
+        _Rules(
+            rules.extra_on_queue,
+            rules.block_on_queue == "victim",
+            rules.block_on_queue == "any",
+            rules.wait_for_full_interval,
+            rules.capacity_guard,
+            rules.load_of == "type",
+            rules.request == "total",
+            rules.replace_dead,
+        ),
+        long_checks.reshape(rows),
+        short_checks.reshape(rows),
+        targets.reshape(rows[:2]),
     )
+    return targets, Memory(long_checks, short_checks, targets)
 
-    base = here
-    if rules.replace_dead:
-        base = np.maximum(here, np.minimum(memory.wanted, here + reading.deaths))
 
-    over = running & (load > high)
-    requested = np.floor(np.where(over, load, 0.0) / high).astype(np.int64).max(axis=-1)
-    if rules.extra_on_queue:
-        backlog = (long_checks >= rules.queue_checks).any(axis=-1)
-        requested = np.where((requested == 0) & backlog, 1, requested)
-    if rules.request == "addition":
-        grown = running_count + np.maximum(launching, requested)
-    else:
-        grown = np.maximum(here, requested)
-    targets = np.where(judged & (requested > 0), np.maximum(base, grown), base)
+class _Rules(NamedTuple):
+    """`Rules` as the compiled law takes them: one flag for each choice."""
 
-    victim = _victim(running, reading.load)
-    low_load = _at(load, victim) < thresholds.low
-    short = short_checks >= rules.queue_checks
-    if rules.block_on_queue == "victim":
-        idle = low_load | _at(short, victim)
-    elif rules.block_on_queue == "any":
-        idle = low_load | short.any(axis=-1)
-    else:
-        idle = low_load
-    block = judged & idle & (requested == 0) & (launching == 0)
-    block &= (running_count > 1) & (base == here)
-    if rules.capacity_guard:
-        block &= _at(reading.load_if_blocked, victim) <= thresholds.high
-    targets = np.maximum(np.where(block, here - 1, targets), 1)
+    extra_on_queue: bool
+    block_on_queue_of_victim: bool
+    block_on_any_queue: bool
+    wait_for_full_interval: bool
+    capacity_guard: bool
+    load_of_type: bool
+    request_is_total: bool
+    replace_dead: bool
 
-    untouched = (targets == here)[..., None]
-    return targets, Memory(long_checks * untouched, short_checks * untouched, targets)
+
+def _decide_rows(
+    state: npt.NDArray[np.int8],
+    load: FloatArray,
+    queue: FloatArray,
+    load_if_blocked: FloatArray,
+    unsettled: npt.NDArray[np.bool_],
+    deaths: IntArray,
+    wanted: IntArray,
+    high: FloatArray,
+    low: FloatArray,
+    threshold: FloatArray,
+    queue_checks: IntArray,
+    rules: _Rules,
+    long_checks: IntArray,
+    short_checks: IntArray,
+    targets: IntArray,
+) -> None:
+    """`decide` for every row and NF type.
+
+    Readings and what is filled, the last three, are [N, T] or [N, T, I]; thresholds are [N, T] and
+    checks [N], or with one row for all.
+    """
+    for n in range(state.shape[0]):
+        of_thresholds = n if high.shape[0] > 1 else 0
+        checks = queue_checks[n] if queue_checks.shape[0] > 1 else queue_checks[0]
+        for t in range(state.shape[1]):
+            targets[n, t] = _decide_type(
+                state[n, t],
+                load[n, t],
+                queue[n, t],
+                load_if_blocked[n, t],
+                not (rules.wait_for_full_interval and unsettled[n, t]),
+                deaths[n, t],
+                wanted[n, t],
+                high[of_thresholds, t],
+                low[of_thresholds, t],
+                threshold[of_thresholds, t],
+                checks,
+                rules,
+                long_checks[n, t],
+                short_checks[n, t],
+            )
+
+
+def _decide_type(
+    state: npt.NDArray[np.int8],
+    load: FloatArray,
+    queue: FloatArray,
+    load_if_blocked: FloatArray,
+    judged: bool,
+    deaths: int,
+    wanted: int,
+    high: float,
+    low: float,
+    threshold: float,
+    queue_checks: int,
+    rules: _Rules,
+    long_checks: IntArray,
+    short_checks: IntArray,
+) -> int:
+    """The law for one NF type; instance arrays are [I], the checks are updated in place."""
+    running = 0
+    launching = 0
+    total = 0.0
+    victim = -1
+    for slot in range(state.shape[0]):
+        if state[slot] == RUNNING:
+            running += 1
+            total += load[slot]
+            if victim < 0 or load[slot] <= load[victim]:
+                victim = slot
+        elif state[slot] == LAUNCHING:
+            launching += 1
+    here = running + launching
+    base = max(here, min(wanted, here + deaths)) if rules.replace_dead else here
+    _count_checks(state, queue, judged, threshold, queue_checks, long_checks, short_checks)
+    target = base
+    if judged:
+        more = _requested(state, load, total, high, queue_checks, rules, long_checks)
+        if more > 0 and rules.request_is_total:
+            target = max(base, here, more)
+        elif more > 0:
+            target = max(base, running + max(launching, more))
+        elif launching == 0 and running > 1 and base == here:
+            of_victim = total if rules.load_of_type else load[victim]
+            idle = of_victim < low or _short(short_checks, victim, queue_checks, rules)
+            if idle and (not rules.capacity_guard or load_if_blocked[victim] <= high):
+                target = here - 1
+    target = max(target, 1)
+    if target != here:
+        for slot in range(state.shape[0]):
+            long_checks[slot] = 0
+            short_checks[slot] = 0
+    return target
 
 
 def _count_checks(
+    state: npt.NDArray[np.int8],
     queue: FloatArray,
-    running: npt.NDArray[np.bool_],
-    judged: npt.NDArray[np.bool_],
-    memory: Memory,
-    thresholds: Thresholds,
-    rules: Rules,
-) -> tuple[IntArray, IntArray]:
-    threshold = thresholds.queue[:, None]
-    checked = judged[..., None]
-
-    def after(checks: IntArray, beyond: npt.NDArray[np.bool_]) -> IntArray:
-        counted = np.minimum(checks + 1, rules.queue_checks) * beyond
-        return np.asarray(np.where(checked, counted, checks) * running)
-
-    return after(memory.long_checks, queue > threshold), after(
-        memory.short_checks, queue < threshold
-    )
-
-
-def _victim(running: npt.NDArray[np.bool_], load: FloatArray) -> npt.NDArray[np.intp]:
-    """`flexnfv.scaling.victim` for batches, [..., T]; meaningless where nothing runs."""
-    from_the_top = np.where(running, load, np.inf)[..., ::-1]
-    return np.asarray(load.shape[-1] - 1 - from_the_top.argmin(axis=-1))
+    judged: bool,
+    threshold: float,
+    queue_checks: int,
+    long_checks: IntArray,
+    short_checks: IntArray,
+) -> None:
+    """Step 2 of the law for one NF type, in place."""
+    for slot in range(state.shape[0]):
+        if state[slot] != RUNNING:
+            long_checks[slot] = 0
+            short_checks[slot] = 0
+        elif judged:
+            long = queue[slot] > threshold
+            short = queue[slot] < threshold
+            long_checks[slot] = min(long_checks[slot] + 1, queue_checks) if long else 0
+            short_checks[slot] = min(short_checks[slot] + 1, queue_checks) if short else 0
 
 
-def _at(values: npt.NDArray[Any], slot: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
-    """values[..., t, slot[..., t]], [..., T]."""
-    return np.take_along_axis(values, slot[..., None], axis=-1)[..., 0]
+def _requested(
+    state: npt.NDArray[np.int8],
+    load: FloatArray,
+    total: float,
+    high: float,
+    queue_checks: int,
+    rules: _Rules,
+    long_checks: IntArray,
+) -> int:
+    """Steps 4 and 5: num, 0 if neither loads nor queues ask for more."""
+    most = 0
+    backlog = False
+    for slot in range(state.shape[0]):
+        if state[slot] == RUNNING:
+            of_slot = total if rules.load_of_type else load[slot]
+            if of_slot > high:
+                most = max(most, int(np.floor(of_slot / high)))
+            backlog = backlog or long_checks[slot] >= queue_checks
+    return 1 if most == 0 and backlog and rules.extra_on_queue else most
+
+
+def _short(short_checks: IntArray, victim: int, queue_checks: int, rules: _Rules) -> bool:
+    """Whether a short queue makes the type idle: the victim's, or any."""
+    found = rules.block_on_queue_of_victim and short_checks[victim] >= queue_checks
+    if rules.block_on_any_queue:
+        for slot in range(short_checks.shape[0]):
+            found = found or short_checks[slot] >= queue_checks
+    return found
 
 
 class Watermark(BasePolicy):
     """The FlexNFV paper's law: watermarks on load and thresholds on queues (Sec. III-B).
 
     One action per NF type and interval; overload beats underload. Where the paper is silent or
-    ambiguous the law follows a reading of ours, each a parameter.
+    ambiguous the law follows a reading of ours, each a parameter. Watermarks and thresholds may be
+    arrays with a number for each row of a batch.
 
     Args:
         high: high watermark H as a share of the maximum load, for every NF type; the chain's own
@@ -216,8 +334,9 @@ class Watermark(BasePolicy):
     """
 
     batched: ClassVar[bool] = True
+    vectorised: ClassVar[tuple[str, ...]] = ("high", "low", "queue_threshold", "queue_checks")
     state_names: ClassVar[tuple[str, ...]] = Memory._fields
-    front: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
+    sweep: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
         ("high", (0.3, 0.4, 0.5, 0.6, 0.682, 0.76, 0.82, 0.88, 0.92, 0.96, 1.0)),
         ("low", (0.3, 0.5, 0.7, 0.85)),
     )
@@ -240,14 +359,12 @@ class Watermark(BasePolicy):
         request: Literal["addition", "total"] = "addition",
         replace_dead: bool = True,
     ) -> None:
-        if high is not None and not 0 < high <= 2:
-            raise ValueError(f"high is {high}, it must lie in (0, 2]")
-        if low is not None and not 0 <= low < 1:
-            raise ValueError(f"low is {low}, it must lie in [0, 1)")
-        if not 0 < queue_threshold < 1:
-            raise ValueError(f"queue_threshold is {queue_threshold}, it must lie in (0, 1)")
-        if queue_checks < 1 or queue_checks != int(queue_checks):
-            raise ValueError(f"queue_checks is {queue_checks}, it must be a whole number from 1")
+        if high is not None:
+            check("high", high, lambda v: (v > 0) & (v <= 2), "lie in (0, 2]")
+        if low is not None:
+            check("low", low, lambda v: (v >= 0) & (v < 1), "lie in [0, 1)")
+        check("queue_threshold", queue_threshold, lambda v: (v > 0) & (v < 1), "lie in (0, 1)")
+        check("queue_checks", queue_checks, whole_from_one, "be a whole number from 1")
         for name, value, allowed in (
             ("block_on_queue", block_on_queue, ("victim", "any", "never")),
             ("load_of", load_of, ("instance", "type")),
@@ -267,7 +384,7 @@ class Watermark(BasePolicy):
         self.low = low
         self.queue_threshold = queue_threshold
         self.rules = Rules(
-            queue_checks=int(queue_checks),
+            queue_checks=np.asarray(queue_checks).astype(np.int64),
             extra_on_queue=extra_on_queue,
             block_on_queue=block_on_queue,
             wait_for_full_interval=wait_for_full_interval,
@@ -278,14 +395,19 @@ class Watermark(BasePolicy):
         )
 
     def reset(
-        self, chain: ServiceChain, seed: int | None = None, *, trace: Trace | None = None
+        self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
         """Forget all checks and take the chain's watermarks and rings."""
         super().reset(chain, seed)
-        high: FloatArray = chain.high_load if self.high is None else self.high * chain.max_load
-        low = np.array([nf.low_watermark if self.low is None else self.low for nf in chain.nf])
-        queue = self.queue_threshold * chain.ring_slots.astype(np.float64)
-        self.thresholds = Thresholds(high, low * high, queue)
+        own = np.array([nf.low_watermark for nf in chain.nf])
+        high = chain.high_load if self.high is None else per_type(self.high) * chain.max_load
+        low = own if self.low is None else per_type(self.low)
+        queue = per_type(self.queue_threshold) * chain.ring_slots.astype(np.float64)
+        self.thresholds = Thresholds(*np.broadcast_arrays(high, low * high, queue))
+        # Compiled now: that takes longer than an interval may.
+        blank = Reading.zeros(chain.types, chain.slots)
+        alone = Thresholds(*(np.ones(chain.types) for _ in Thresholds._fields))
+        decide(blank, Memory.blank(blank.state.shape), alone, replace(self.rules, queue_checks=1))
 
     def decide(self, reading: Reading) -> IntArray:
         """Targets by the law, [..., T]."""

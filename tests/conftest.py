@@ -1,4 +1,4 @@
-"""What every test shares: the gate before tests that run the dataplane."""
+"""What every test shares: the answer to Ctrl-C, the gate before tests that run the dataplane."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.processes import default_sigint
+
 BUILD = Path(__file__).parent.parent / "hw_backend" / "dataplane" / "build"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Every test may count on Ctrl-C, also where the suite runs in the background."""
+    with default_sigint():
+        yield
 
 
 @functools.cache

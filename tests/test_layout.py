@@ -80,7 +80,7 @@ def test_every_command_can_explain_itself() -> None:
 def test_the_core_is_kept_from_every_floor_that_exists() -> None:
     """A floor added to the layers must be named in the contract that protects it, too."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    layers, protected = contracts["contracts"]
+    layers, protected, *_ = contracts["contracts"]
     floors = {
         "flexnfv." + name.strip(" ()") for layer in layers["layers"] for name in layer.split("|")
     }

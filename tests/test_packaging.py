@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = (
     "*.py",
     "*.toml",
+    "*.html",
     "*.rules",
     "*.routes",
     "*.c",

@@ -1,11 +1,10 @@
-"""What happens beside PPO's own loop: figures, validation, checkpoints, progress."""
+"""What happens beside PPO's own loop: curves, validation, checkpoints, progress."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,12 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from flexnfv.envs.sb3 import RowVecEnv
+from flexnfv.evaluation.episodes import Tick
+from flexnfv.evaluation.progress import Begin
+from flexnfv.train.export import Kept, keep, read_kept
 from flexnfv.train.ordinal import Actor, OrdinalPolicy
 from flexnfv.train.run import replace_text
-from flexnfv.train.validation import Act, Score, Validation
+from flexnfv.train.validation import Act, Validation
 
 
 def greedy(policy: OrdinalPolicy) -> Act:
@@ -30,7 +32,7 @@ def greedy(policy: OrdinalPolicy) -> Act:
     return act
 
 
-class Figures(BaseCallback):
+class Curves(BaseCallback):
     """Reward terms, drop rate, core usage and throughput of every rollout, for TensorBoard."""
 
     def __init__(self, env: RowVecEnv) -> None:
@@ -68,50 +70,61 @@ class CriticFirst(BaseCallback):
 
 
 class KeepBest(BaseCallback):
-    """Validates every so often and keeps the best policy, or always the last.
+    """Validates every so often and keeps the weights of the best policy, or always the last.
 
     Args:
+        folder: of the training seed.
         validation: the held-out episodes.
-        drop_rate: the drop rate at which core usage is compared.
+        allowed: the drop rate of the law, at which core usage is compared.
+        margin: the drop cost is chosen so that validation loses this share of it.
         every: rows of experience between two validations.
-        keep: called with the score of every new best.
-        best: score of the best so far (cores at `drop_rate`).
         last: keep whatever is judged last: what is learnt on a live chain cannot be seen on the
             model that validates.
+        begin: begins the phase of a validation.
+
+    Attributes:
+        kept: what is kept so far; None: nothing.
     """
 
     def __init__(
         self,
+        folder: Path,
         validation: Validation,
-        drop_rate: float,
+        *,
+        allowed: float,
+        margin: float,
         every: int,
-        keep: Callable[[Score, float], None],
-        best: float = float("inf"),
-        last: bool = False,
+        last: bool,
+        begin: Begin,
     ) -> None:
         super().__init__()
+        self.folder = folder
         self.validation = validation
-        self.drop_rate = drop_rate
+        self.allowed = allowed
+        self.margin = margin
         self.every = every
-        self.keep = keep
-        self.best = best
         self.last = last
+        self.begin = begin
+        self.kept = read_kept(folder)
         self._next = 0
 
     def judge(self) -> None:
         """Validate now."""
-        assert isinstance(self.model.policy, OrdinalPolicy)
-        score = self.validation.run_actor(greedy(self.model.policy))
-        cores = score.cores_at(self.drop_rate)
+        policy = self.model.policy
+        assert isinstance(policy, OrdinalPolicy)
+        with self.begin("validation", self.validation.intervals, stays=False) as tick:
+            score = self.validation.run_actor(greedy(policy), tick)
+        cores = score.cores_at(self.allowed)
         self.logger.record("validation/cores_at_law_drops", cores)
         for drop_cost, used, lost in zip(
             self.validation.drop_costs, score.core_usage, score.drop_rate, strict=True
         ):
             self.logger.record(f"validation/cores_{drop_cost:.0f}", used)
             self.logger.record(f"validation/drop_rate_{drop_cost:.0f}", lost)
-        if self.last or cores < self.best:
-            self.best = cores
-            self.keep(score, cores)
+        if self.last or self.kept is None or cores < self.kept.cores:
+            drop_cost = score.drop_cost_for(self.allowed * self.margin, self.validation.drop_costs)
+            self.kept = Kept(cores, drop_cost, self.model.num_timesteps)
+            keep(policy, self.folder, self.kept)
 
     def _on_training_start(self) -> None:
         self.judge()
@@ -130,29 +143,39 @@ class KeepBest(BaseCallback):
         self.logger.dump(self.model.num_timesteps)
 
 
-class Checkpoints(BaseCallback):
+class Checkpoint(BaseCallback):
     """Saves what `--resume` needs, every so many seconds and at the end.
 
     Args:
         folder: of the training seed.
-        best: where the best score so far stands.
         seconds: between two checkpoints.
+
+    Attributes:
+        path: of the model, in SB3's own format.
+        rows: rows of experience that it had made when it was saved; 0: there is none.
     """
 
-    def __init__(self, folder: Path, best: KeepBest, seconds: float = 30.0) -> None:
+    def __init__(self, folder: Path, seconds: float = 30.0) -> None:
         super().__init__()
         self.folder = folder
-        self.best = best
+        self.path = folder / "checkpoint.zip"
         self.seconds = seconds
+        self.rows = 0
+        if self._progress.exists():
+            self.rows = json.loads(self._progress.read_text())["rows"]
         self._last = time.monotonic()
+
+    @property
+    def _progress(self) -> Path:
+        return self.folder / "progress.json"
 
     def save(self) -> None:
         """Save now."""
         temporary = self.folder / ".checkpoint.new.zip"
         self.model.save(temporary)
-        temporary.replace(self.folder / "checkpoint.zip")
-        state = {"rows": self.model.num_timesteps, "best": self.best.best}
-        replace_text(self.folder / "progress.json", json.dumps(state) + "\n")
+        temporary.replace(self.path)
+        self.rows = self.model.num_timesteps
+        replace_text(self._progress, json.dumps({"rows": self.rows}) + "\n")
         self._last = time.monotonic()
 
     def _on_rollout_start(self) -> None:
@@ -185,14 +208,16 @@ class Deaths(BaseCallback):
 
 
 class Progress(BaseCallback):
-    """Calls back with the rows done after every rollout."""
+    """Tells of the rows of every step.
 
-    def __init__(self, report: Callable[[int], None]) -> None:
+    Args:
+        tick: told how many rows were just done.
+    """
+
+    def __init__(self, tick: Tick) -> None:
         super().__init__()
-        self.report = report
+        self.tick = tick
 
     def _on_step(self) -> bool:
+        self.tick(self.training_env.num_envs)
         return True
-
-    def _on_rollout_end(self) -> None:
-        self.report(self.model.num_timesteps)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -15,6 +16,11 @@ from flexnfv.evaluation.machine import revision
 from flexnfv.observation import ObservationEncoder
 from flexnfv.policies.bundle import INPUT, OUTPUT, ChainShape, Metadata, write_bundle
 from flexnfv.train.ordinal import Actor, OrdinalPolicy
+
+WEIGHTS: Final = "best.safetensors"
+"""Name of the kept policy's weights in the folder of its training seed."""
+BUNDLE: Final = "best.onnx"
+"""Name of its bundle there."""
 
 
 def onnx_bytes(policy: OrdinalPolicy) -> bytes:
@@ -37,27 +43,69 @@ def onnx_bytes(policy: OrdinalPolicy) -> bytes:
     return bytes(program.model_proto.SerializeToString())
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is noted of the kept policy, in the file of its weights.
+
+    Attributes:
+        cores: that it needs on the validation traces at the drop rate of the law.
+        drop_cost: that its bundle will act on.
+        rows: of experience that it was made of.
+    """
+
+    cores: float
+    drop_cost: float
+    rows: int
+
+
+def keep(policy: OrdinalPolicy, folder: Path, kept: Kept) -> None:
+    """Write the network's weights, and what is to be known of them, into `folder`."""
+    from safetensors.torch import save_file
+
+    fresh = folder / f".{WEIGHTS}.new"
+    tensors = {key: value.contiguous() for key, value in policy.state_dict().items()}
+    save_file(tensors, fresh, {key: repr(value) for key, value in asdict(kept).items()})
+    fresh.chmod(0o644)
+    fresh.replace(folder / WEIGHTS)
+
+
+def read_kept(folder: Path) -> Kept | None:
+    """What was noted of the policy kept in `folder`; None: none is."""
+    from safetensors import safe_open
+
+    path = folder / WEIGHTS
+    if not path.exists():
+        return None
+    with safe_open(path, "pt") as file:
+        noted = file.metadata() or {}
+    if "cores" not in noted:
+        return None  # of an older version
+    return Kept(float(noted["cores"]), float(noted["drop_cost"]), int(noted["rows"]))
+
+
 def export(
     policy: OrdinalPolicy,
     folder: Path,
     *,
     name: str,
     chain: ServiceChain,
-    drop_cost: float,
     drop_costs: tuple[float, float],
     seed: int,
     traces: dict[str, Sequence[str]],
-    scores: dict[str, float],
+    law: dict[str, float],
     training: dict[str, Any],
-) -> Path:
-    """Write `best.onnx` and `best.safetensors` into `folder`, replacing those of the same run.
+) -> None:
+    """Write the policy that is kept in `folder` as a bundle there, replacing one of the same run.
 
-    Returns:
-        Path of the bundle.
+    Args:
+        policy: of the same shape; it takes the kept weights.
+        folder: of the training seed.
+        name, chain, drop_costs, seed, traces, training: what the bundle says of itself.
+        law: scores of the law on the validation traces.
     """
-    from safetensors.torch import save_file
-
-    bundle, weights = folder / "best.onnx", folder / "best.safetensors"
+    kept = read_kept(folder)
+    assert kept is not None
+    load_weights(policy, folder)
     fresh = folder / ".best.new.onnx"
     fresh.unlink(missing_ok=True)
     write_bundle(
@@ -66,23 +114,16 @@ def export(
         Metadata(
             name=name,
             chains=(ChainShape.of(chain),),
-            drop_cost=drop_cost,
+            drop_cost=kept.drop_cost,
             drop_costs=drop_costs,
             seeds=(seed,),
             traces={split: tuple(names) for split, names in traces.items()},
             git_revision=revision(),
-            scores=scores,
-            training=training,
+            scores={"validation_cores_at_law_drop_rate": kept.cores} | law,
+            training=training | {"rows_done": kept.rows},
         ),
     )
-    fresh_weights = folder / ".best.new.safetensors"
-    save_file(
-        {key: value.contiguous() for key, value in policy.state_dict().items()}, fresh_weights
-    )
-    fresh_weights.chmod(0o644)
-    fresh_weights.replace(weights)
-    fresh.replace(bundle)
-    return bundle
+    fresh.replace(folder / BUNDLE)
 
 
 def load_weights(policy: OrdinalPolicy, run: Path) -> None:
@@ -100,12 +141,12 @@ def load_weights(policy: OrdinalPolicy, run: Path) -> None:
 
     from flexnfv.errors import InputError
 
-    candidates = [run.with_suffix(".safetensors"), run / "best.safetensors"]
-    candidates += sorted(run.glob("seed-*/best.safetensors")) if run.is_dir() else []
+    candidates = [run.with_suffix(".safetensors"), run / WEIGHTS]
+    candidates += sorted(run.glob(f"seed-*/{WEIGHTS}")) if run.is_dir() else []
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         raise InputError(
-            "holds no best.safetensors", where=str(run), fix="name a run, a seed of it or a bundle"
+            f"holds no {WEIGHTS}", where=str(run), fix="name a run, a seed of it or a bundle"
         )
     try:
         policy.load_state_dict(load_file(found))

@@ -3,9 +3,9 @@
 runs/NAME/
     args.json           the arguments, for `--resume`
     seed-S/best.onnx    the kept policy of training seed S, a bundle
-    seed-S/best.safetensors     its whole network, for fine-tuning
+    seed-S/best.safetensors     its whole network, for fine-tuning, and its score
     seed-S/checkpoint.zip       SB3's own format (it holds pickles: for `--resume` alone)
-    seed-S/progress.json        steps done and the best score
+    seed-S/progress.json        rows of experience done
     seed-S/tensorboard/         curves
     benchmark/          records and report of the comparison at the end
 """

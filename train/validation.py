@@ -17,6 +17,7 @@ import numpy.typing as npt
 from flexnfv.action import decode_offsets, need
 from flexnfv.chain import ServiceChain
 from flexnfv.decision import Decision
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.model import BatchModel
 from flexnfv.observation import ObservationEncoder
 from flexnfv.policy import Policy
@@ -91,7 +92,12 @@ class Validation:
         for row, rates in zip(self.rates, series, strict=True):
             row[:] = np.resize(rates, row.size)
 
-    def run_actor(self, act: Act) -> Score:
+    @property
+    def intervals(self) -> int:
+        """Intervals of a run: those of the longest trace but the first."""
+        return self.rates.shape[1] - 1
+
+    def run_actor(self, act: Act, tick: Tick = lambda count: None) -> Score:
         """Score an actor (observation rows [N, F] -> actions [N]) for every drop cost."""
         count = self.drop_costs.size
         drop_cost = np.repeat(self.drop_costs, len(self.lengths))
@@ -102,14 +108,19 @@ class Validation:
             action = act(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:-1])
             return decode_offsets(action, need(reading, self.chain), self.chain)
 
-        return self._run(decide, count)
+        return self._run(decide, count, tick)
 
     def run_policy(self, policy: Policy) -> Score:
         """Score a batched policy, once for all drop_costs (P = 1)."""
         policy.reset(self.chain, self.seed)
         return self._run(policy.decide, 1)
 
-    def _run(self, decide: Callable[[Reading], Decision | IntArray], copies: int) -> Score:
+    def _run(
+        self,
+        decide: Callable[[Reading], Decision | IntArray],
+        copies: int,
+        tick: Tick = lambda count: None,
+    ) -> Score:
         rates = np.tile(self.rates, (copies, 1))
         lengths = np.tile(self.lengths, copies)
         rows = np.arange(len(lengths))
@@ -119,6 +130,7 @@ class Validation:
         sums = np.zeros((4, len(lengths)))
         for interval in range(1, rates.shape[1]):
             reading = model.step(Decision.of(decide(reading)).targets)
+            tick(1)
             if interval < self.warmup:
                 continue
             counted = interval < lengths

@@ -96,7 +96,7 @@ def _overview() -> str:
         [
             "usage: flexnfv COMMAND [OPTIONS]",
             "",
-            "Scaling policies of NFV service chains: compare them, deploy them, run the dataplane.",
+            "Scaling policies of NFV service chains: compare them, train them, deploy them.",
             "",
             "commands:",
             *(f"  {command.name:<{width}}  {command.help}" for command in COMMANDS),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from flexnfv import terminal
 from flexnfv.errors import InputError
 
 
@@ -26,6 +28,7 @@ def bench(
     peak: str | None = None,
     compress: float = 1.0,
     segment: str | None = None,
+    processes: int = 1,
     ray: tuple[str, ...] | None = None,
     json: bool = False,
 ) -> int | None:
@@ -50,11 +53,12 @@ def bench(
             peak_pps if not given.
         compress: time compression of trace files: 60 turns a sample a minute into one a second.
         segment: START:END, seconds of the compressed time to cut trace files to.
+        processes: processes of this machine that share the work.
         ray: run on Ray: without a value on this machine's cores, else on the cluster at that
             address.
         json: print the result as JSON, and nothing else, on standard output.
     """
-    from flexnfv.evaluation import benchmark
+    from flexnfv.evaluation import benchmark, overview, report, tables
     from flexnfv.options import backend_options
 
     address, cut = _ray(ray), _segment(segment)
@@ -78,13 +82,14 @@ def bench(
             peak=_peak(peak),
             compress=compress,
             segment=cut,
+            processes=processes,
             ray=address,
             started=started,
         )
         for name, write in (
             ("result.json", result.write_json),
-            ("report.html", result.write_report),
-            ("overview.png", result.write_overview),
+            ("report.html", partial(report.write, result)),
+            ("overview.png", partial(overview.write, result)),
         ):
             if not (out / name).exists():
                 write(out / name)
@@ -96,10 +101,8 @@ def bench(
     if json:
         print(result.to_json())
         return None
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(result.table())
+    console = terminal.console()
+    console.print(tables.tables(result))
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
     return None
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from flexnfv.chain import ServiceChain, load_chain, shipped
 from flexnfv.mapping import MappingKind
+from flexnfv.terminal import Listing, console
 
 
 def list_chains(*, json: bool = False) -> None:
@@ -23,17 +21,11 @@ def list_chains(*, json: bool = False) -> None:
     if json:
         _print_json([_summary(chain) for chain in chains])
         return
-    table = Table("name", "NF types", "calibration", "mapping", "cores", "description", box=None)
-    for chain in chains:
-        table.add_row(
-            chain.name,
-            _order(chain),
-            chain.calibration,
-            chain.mapping,
-            str(chain.core_budget),
-            chain.description,
-        )
-    _console().print(table)
+    heading = ("name", "NF types", "cores", "description")
+    rows = [
+        (chain.name, _order(chain), str(chain.core_budget), chain.description) for chain in chains
+    ]
+    console().print(Listing(heading, rows, prose=("NF types", "description")))
 
 
 def show(
@@ -54,18 +46,18 @@ def show(
         _print_json(_summary(loaded) | {"nf": _types(loaded)})
         return
     measured = loaded.measured
-    console = _console()
-    console.print(f"[bold]{loaded.name}[/bold]: {loaded.description}")
-    console.print(f"  order        {_order(loaded)}")
-    console.print(f"  calibration  {measured.name}: {measured.description or measured.machine}")
-    console.print(
+    out = console()
+    out.print(f"[bold]{loaded.name}[/bold]: {loaded.description}")
+    out.print(f"  order        {_order(loaded)}")
+    out.print(f"  calibration  {measured.name}: {measured.description or measured.machine}")
+    out.print(
         f"  latencies    launch {measured.launch_s * 1e3:g} ms, rerun {measured.rerun_s * 1e3:g} ms"
     )
-    console.print(
+    out.print(
         f"  scaling      every {loaded.interval_s:g} s, {loaded.core_budget} cores, "
         f"a parked core counts {loaded.parked_weight:g}"
     )
-    console.print(
+    out.print(
         f"  traffic      peak {loaded.peak_pps / 1e6:g} Mpps of {loaded.packet_bytes} bytes, "
         f"{loaded.flows.count} flows (Zipf {loaded.flows.zipf:g}), mode {loaded.mode}"
     )
@@ -73,12 +65,8 @@ def show(
         {key: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in row.items()}
         for row in _types(loaded)
     ]
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for key in rows[0]:
-        table.add_column(key.replace("_", " "), min_width=max(len(row[key]) for row in rows))
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
+    heading = [key.replace("_", " ") for key in rows[0]]
+    out.print(Listing(heading, [list(row.values()) for row in rows]))
 
 
 def _summary(chain: ServiceChain) -> dict[str, object]:
@@ -120,11 +108,6 @@ def _order(chain: ServiceChain) -> str:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _console() -> Console:
-    """A console wide enough for every column, even where the terminal is narrower or is none."""
-    return Console(highlight=False, width=max(100, shutil.get_terminal_size((140, 40)).columns))
 
 
 COMMAND = {"list": list_chains, "show": show}

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from flexnfv import terminal
 from flexnfv.errors import BackendError, InputError
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from flexnfv.hw_backend.client import Client
-    from flexnfv.hw_backend.testbed import Placement
+    from flexnfv.hw_backend.manager_process import Placement
 
 Bench = Literal["all", "forwarding", "memif", "idle", "latency", "pacing", "page"]
 
@@ -87,8 +89,8 @@ def up(
     """
     from flexnfv.chain import load_chain
     from flexnfv.hw_backend.config import ManagerOptions
+    from flexnfv.hw_backend.manager_process import LOG_FILE, ManagerProcess
     from flexnfv.hw_backend.running import runtime_folder
-    from flexnfv.hw_backend.testbed import LOG_FILE, Testbed
 
     loaded = load_chain(chain, calibration=calibration)
     if interval_s is not None:
@@ -96,7 +98,7 @@ def up(
     label = name or loaded.name
     if "/" in label or label in ("", ".", ".."):
         raise InputError(f"{label!r} is no name", where="--name", fix="use letters and digits")
-    testbed = Testbed(
+    manager = ManagerProcess(
         loaded,
         ports=port,
         options=ManagerOptions(
@@ -115,19 +117,19 @@ def up(
         huge_dir=huge_dir,
         keep=background,
     )
-    testbed.start()
+    manager.start()
     stopped = threading.Event()
-    if not background:  # from the moment that it says it runs, a signal ends it in order
+    if not background:  # The handlers stand before the line that says that it runs.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())
-    print(f"{label} runs in {testbed.folder} (process {testbed.pid}): {testbed.placement}")
-    print(f"log: {testbed.folder / LOG_FILE}", flush=True)
+    print(f"{label} runs in {manager.folder} (process {manager.pid}): {manager.placement}")
+    print(f"log: {manager.folder / LOG_FILE}", flush=True)
     if background:
         return
     try:
-        _follow(testbed.folder / LOG_FILE, stopped, testbed.check)
+        _follow(manager.folder / LOG_FILE, stopped, manager.check)
     finally:
-        testbed.close()
+        manager.close()
 
 
 def status(name: tyro.conf.Positional[str | None] = None, *, json: bool = False) -> None:
@@ -149,9 +151,7 @@ def status(name: tyro.conf.Positional[str | None] = None, *, json: bool = False)
     if json:
         print(jsonlib.dumps(state, indent=2))
         return
-    from rich.console import Console
-
-    Console(highlight=False).print(_view(state))
+    terminal.console().print(_view(state))
 
 
 def top(name: tyro.conf.Positional[str | None] = None, *, period_s: float = 0.5) -> None:
@@ -226,7 +226,7 @@ def _scale(text: str) -> float:
 
 def _placement(cores: str | None, nf_cores: str | None, threads: int) -> Placement | None:
     """Who runs where, as far as it is said; what is not takes the CPUs that are left."""
-    from flexnfv.hw_backend.testbed import place
+    from flexnfv.hw_backend.manager_process import place
 
     if cores is None and nf_cores is None:
         return None
@@ -292,7 +292,6 @@ def _views(client: Client, folder: Path, period_s: float) -> Any:
 def _view(state: dict[str, Any]) -> RenderableType:
     """The figures of `flexnfv.hw_backend.status` as tables."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     rate = "paced, " if state["paced"] else ""
@@ -308,32 +307,46 @@ def _view(state: dict[str, Any]) -> RenderableType:
     causes = {cause: count for cause, count in state["dropped"].items() if count}
     if causes:
         totals.append("\nlost so far: " + ", ".join(f"{c} {n:,}" for c, n in causes.items()))
-    types = Table("NF type", "target", "launches", "reruns", "blocks", "deaths", "H", "L", box=None)
-    table = Table(
-        *("instance", "state", "core", "arrived kpps", "served kpps", "lost kpps"),
-        *("load", "ns", "queue"),
-        box=None,
-    )
-    for nf in state["types"]:
-        types.add_row(
+    tables = [_types(state), _instances(state), _ports(state)]
+    note = [Text("* declared, since the instance is paced")] if state["paced"] else []
+    return Group(totals, *(part for table in tables for part in (Text(), table)), *note)
+
+
+def _types(state: dict[str, Any]) -> Listing:
+    counts = ("target", "launches", "reruns", "blocks", "deaths")
+    rows = [
+        (
             f"{nf['name']} ({nf['function']})",
-            *(str(nf[key]) for key in ("target", "launches", "reruns", "blocks", "deaths")),
+            *(str(nf[key]) for key in counts),
             f"{nf['high_load']:.3f}",
             f"{nf['low_load']:.3f}",
         )
-        for one in nf["instances"]:
-            table.add_row(
-                f"{nf['name']}.{one['slot']}",
-                one["state"],
-                str(one["core"]),
-                *(_kpps(one[f"{key}_pps"]) for key in ("arrived", "served", "ring_dropped")),
-                f"{one['load']:.3f}",
-                f"{one['processing_ns']:.0f}{'*' if one['declared'] else ''}",
-                f"{one['queue']}/{one['ring_size']}",
-            )
-    ports = Table("port", "link", "in kpps", "out kpps", "lost", "missed", box=None)
-    for port in state["ports"]:
-        ports.add_row(
+        for nf in state["types"]
+    ]
+    return Listing(("NF type", *counts, "H", "L"), rows)
+
+
+def _instances(state: dict[str, Any]) -> Listing:
+    rows = [
+        (
+            f"{nf['name']}.{one['slot']}",
+            one["state"],
+            str(one["core"]),
+            *(_kpps(one[f"{key}_pps"]) for key in ("arrived", "served", "ring_dropped")),
+            f"{one['load']:.3f}",
+            f"{one['processing_ns']:.0f}{'*' if one['declared'] else ''}",
+            f"{one['queue']}/{one['ring_size']}",
+        )
+        for nf in state["types"]
+        for one in nf["instances"]
+    ]
+    heading = ("instance", "state", "core", "in kpps", "served", "lost", "load", "ns", "queue")
+    return Listing(heading, rows)
+
+
+def _ports(state: dict[str, Any]) -> Listing:
+    rows = [
+        (
             port["name"],
             "up" if port["link_up"] else "down",
             _kpps(port["received_pps"]),
@@ -341,8 +354,9 @@ def _view(state: dict[str, Any]) -> RenderableType:
             str(port["dropped"]),
             str(port["missed"]),
         )
-    note = [Text("* declared, since the instance is paced")] if state["paced"] else []
-    return Group(totals, Text(), types, Text(), table, Text(), ports, *note)
+        for port in state["ports"]
+    ]
+    return Listing(("port", "link", "in kpps", "out kpps", "lost", "missed"), rows)
 
 
 def _kpps(pps: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from time import gmtime, strftime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from flexnfv import terminal
 from flexnfv.errors import InputError
 from flexnfv.failures import BACKEND_FAILED
 
@@ -128,9 +128,7 @@ def join(directory: tyro.conf.Positional[Path]) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return terminal.console()
 
 
 def _print_json(value: object) -> None:

@@ -8,12 +8,11 @@ import re
 from pathlib import Path
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from flexnfv.chain import load_chain
 from flexnfv.policy import registered
 from flexnfv.suggest import known
+from flexnfv.terminal import Listing, console
 
 
 def list_policies(*, json: bool = False) -> None:
@@ -33,10 +32,8 @@ def list_policies(*, json: bool = False) -> None:
     if json:
         _print_json(rows)
         return
-    table = Table("name", "package", "what it does", box=None, padding=(0, 1, 0, 0))
-    for row in rows:
-        table.add_row(*row.values())
-    _console().print(table)
+    heading = ("name", "package", "what it does")
+    console().print(Listing(heading, [list(row.values()) for row in rows], prose=heading[2:]))
 
 
 def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
@@ -56,8 +53,8 @@ def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
         }
         for parameter in inspect.signature(factory).parameters.values()
     ]
-    front = getattr(factory, "front", ())
-    axes = (front,) if front and isinstance(front[0], str) else front
+    sweep = getattr(factory, "sweep", ())
+    axes = (sweep,) if sweep and isinstance(sweep[0], str) else sweep
     if json:
         _print_json(
             {
@@ -68,20 +65,19 @@ def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
             }
         )
         return
-    console = _console()
-    console.print(f"[bold]{name}[/bold]: {_summary(factory)}")
+    out = console()
+    out.print(f"[bold]{name}[/bold]: {_summary(factory)}")
     if not parameters:
-        console.print("  takes no parameters")
+        out.print("  takes no parameters")
         return
-    table = Table("parameter", "default", "meaning", box=None, padding=(0, 1, 0, 0))
-    for row in parameters:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
+    heading = ("parameter", "default", "meaning")
+    cells = [[str(value) for value in row.values()] for row in parameters]
+    out.print(Listing(heading, cells, prose=("meaning",)))
     for axis, values in axes:
-        console.print(f"swept for its front: {axis} = {', '.join(f'{v:g}' for v in values)}")
+        out.print(f"swept for its front: {axis} = {', '.join(f'{v:g}' for v in values)}")
     for example in parameters:
         if example["default"] not in (None, "required"):
-            console.print(f"as a spec: {name}:{example['name']}={example['default']}")
+            out.print(f"as a spec: {name}:{example['name']}={example['default']}")
             break
 
 
@@ -104,8 +100,8 @@ def inspect_bundle(
     if json:
         _print_json(told)
         return
-    console = _console()
-    console.print(f"[bold]{metadata.name}[/bold]: format {metadata.format}, {bundle}")
+    out = console()
+    out.print(f"[bold]{metadata.name}[/bold]: format {metadata.format}, {bundle}")
     rows: dict[str, str] = {
         "rows of": f"{len(metadata.observation)} features -> {len(metadata.offsets)} offsets "
         f"from the need, {metadata.offsets[0]:+d} .. {metadata.offsets[-1]:+d}",
@@ -123,12 +119,9 @@ def inspect_bundle(
     rows["git revision"] = metadata.git_revision or "-"
     rows |= {f"score {name}": f"{value:g}" for name, value in metadata.scores.items()}
     rows |= {f"training {key}": _short(value) for key, value in metadata.training.items()}
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
-    for key, value in rows.items():
-        table.add_row(key, value)
-    console.print(table)
+    out.print(Listing(("", " "), rows.items(), prose=(" ",)))
     if chain is not None:
-        console.print(f"it fits chain {chain}")
+        out.print(f"it fits chain {chain}")
 
 
 def _summary(factory: object) -> str:
@@ -153,10 +146,6 @@ def _short(value: object) -> str:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False)
 
 
 COMMAND = {"list": list_policies, "show": show, "inspect": inspect_bundle}

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import tyro
 
+from flexnfv import terminal
 from flexnfv.errors import InputError
 from flexnfv.files import new_file, refuse_existing
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from flexnfv.traces import Trace
@@ -22,43 +24,42 @@ def list_traces() -> None:
     """List the synthetic families, data sets and default splits."""
     import inspect
 
-    from rich.console import Console
-    from rich.table import Table
-
     from flexnfv.traces import datacenter, split, splits, synthetic
 
-    console = Console()
-    families = Table("name", "what", "keys", title="Families and data sets")
+    families = []
     for name, family in synthetic.FAMILIES.items():
         summary = (inspect.getdoc(family) or "").partition("\n\n")[0].replace("\n", " ")
-        families.add_row(
-            f"synthetic/{name}", summary, " ".join(inspect.signature(family).parameters)
-        )
+        keys = " ".join(inspect.signature(family).parameters)
+        families.append((f"synthetic/{name}", summary, keys))
     state = "" if datacenter.installed() else " (not installed: pip install 'flexnfv[traces]')"
-    families.add_row("datacenter/alibaba2018", f"Demand of a data centre, 7.8 days{state}", "")
-    console.print(families)
-
-    members = Table("name", "family", "seconds", "mean Mpps", "peak Mpps", title="Default splits")
-    for name in splits.NAMES:
-        chosen = split(name)
-        for trace_name in chosen.names:
-            trace = chosen.get(trace_name)
-            members.add_row(
-                trace_name,
-                trace.family,
-                f"{trace.duration_s:g}",
-                f"{trace.mean_pps / 1e6:.2f}",
-                f"{trace.peak_pps / 1e6:.2f}",
-            )
-    console.print(members)
-    console.print(
+    families.append(("datacenter/alibaba2018", f"Demand of a data centre, 7.8 days{state}", ""))
+    chosen = [split(name) for name in splits.NAMES]
+    members = [one.get(name) for one in chosen for name in one.names]
+    rows = [
+        (
+            trace.name,
+            trace.family,
+            f"{trace.duration_s:g}",
+            f"{trace.mean_pps / 1e6:.2f}",
+            f"{trace.peak_pps / 1e6:.2f}",
+        )
+        for trace in members
+    ]
+    out = terminal.console()
+    prose = ("what", "keys")
+    out.print(Listing(("name", *prose), families, prose=prose, title="Families and data sets"))
+    out.print()
+    heading = ("name", "family", "seconds", "mean Mpps", "peak Mpps")
+    out.print(Listing(heading, rows, title="Default splits"))
+    out.print()
+    out.print(
         "Keys of every trace: start end compress step noise noise_seed scale peak, as in "
         "synthetic/flash_crowd?shock=3&seed=7&peak=20e6 or link.csv?compress=300&peak=20e6"
     )
 
 
 def show(name: Annotated[str, tyro.conf.Positional], *, out: Path | None = None) -> None:
-    """Show one trace: its figures and its shape over time.
+    """Show one trace: its length, its rates and its shape over time.
 
     Args:
         name: a path or a name, with keys (see `flexnfv traces list`).
@@ -75,7 +76,7 @@ def show(name: Annotated[str, tyro.conf.Positional], *, out: Path | None = None)
     if out is not None:
         _plot(trace, out)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(trace.name)}[/bold]  {escape(figures(trace))}")
+    console.print(f"[bold]{escape(trace.name)}[/bold]  {escape(summary(trace))}")
     for line in _capture_lines(name):
         console.print(escape(line))
     console.print(sparkline(trace) if out is None else f"plot: {escape(str(out))}")
@@ -100,24 +101,22 @@ def import_trace(
         compress: time compression factor.
         packet_bytes: mean packet size in bytes; a series of bits/s needs it.
     """
-    from urllib.parse import urlencode
-
     from flexnfv.traces import files, load_trace
 
     refuse_existing(out)
     given = {"packet_bytes": packet_bytes, "compress": compress, "step": step, "peak": peak}
-    query = urlencode({key: repr(value) for key, value in given.items() if value is not None})
+    query = "&".join(f"{key}={value!r}" for key, value in given.items() if value is not None)
     if "?" in file.name:
         raise InputError(
             "the options of import stand apart from the path", where=str(file), fix="use --step 1"
         )
     trace = load_trace(f"{file}?{query}" if query else file)
     files.write(trace, out)
-    print(f"{out}: {figures(trace)}")
+    print(f"{out}: {summary(trace)}")
 
 
-def figures(trace: Trace) -> str:
-    """One line of a trace's figures."""
+def summary(trace: Trace) -> str:
+    """A trace's length, rates and packet size in one line."""
     size = "" if trace.packet_bytes is None else f", {trace.packet_bytes:.0f}-byte packets"
     return (
         f"{trace.family}, {len(trace)} samples of {trace.step_s:g} s = {trace.duration_s:g} s, "
@@ -143,9 +142,10 @@ def _rate(pps: float) -> str:
 
 def _capture_lines(name: str) -> list[str]:
     """What only a capture has: packets and flows."""
+    from flexnfv.spec import trace_spec
     from flexnfv.traces import files, pcap
 
-    path = Path(name if Path(name).exists() else name.partition("?")[0])
+    path = Path(trace_spec(name).head)
     if not files.has_suffix(path, pcap.PCAP_SUFFIXES):
         return []
     packets = pcap.read_packets(path)

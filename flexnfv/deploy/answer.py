@@ -17,8 +17,11 @@ from flexnfv.decision import Decision, IntArray, check_decision
 from flexnfv.reading import Reading
 
 MOST_TIMES: Final = 100
-"""Targets above so many times a type's `max_instances` are garbage. Those between are a policy's
-good right under a load that the chain cannot carry: limits and budget are not its business."""
+"""A policy whose targets exceed a type's `max_instances` this many times is taken to be broken.
+
+Lower targets above `max_instances` are valid: under a load that the chain cannot carry, a policy
+may ask for more instances than there can be. The manager applies limits and budget, not the policy.
+"""
 
 
 class Fault(StrEnum):

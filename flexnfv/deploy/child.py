@@ -39,21 +39,21 @@ def serve(
         state: what an earlier process of the same policy sent as its state; empty for none.
         urgent: run sooner than others, where the system lets us.
     """
-    # Ctrl-C reaches the whole group; the deployment alone says when its policies end.
+    # The terminal sends Ctrl-C to the whole process group, but the deployment ends its policies.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_deployment()
     if urgent:
         go_last()
-        # Not before all others, as the loop: a policy may spin until it is ended.
+        # A policy may loop for ever, so it gets a higher priority but none that blocks others.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _URGENT_NICENESS)
-    os.dup2(2, 1)  # what a policy prints is no output of the deployment
-    # EOF or a broken pipe: the deployment is gone.
+    os.dup2(2, 1)  # A policy's prints must not mix with the deployment's own output.
+    # An end of file or a broken pipe means that the deployment is gone.
     with contextlib.suppress(OSError):
         try:
             policy = start(spec, chain, seed)
             if state:
-                policy.restore_state(pickle.loads(state))  # its own, sent by `_state` below
+                policy.restore_state(pickle.loads(state))  # `_state` below pickled it.
         except InputError as error:
             link.send(wire.pack(wire.refusal(error)))
             return
@@ -75,8 +75,9 @@ def serve(
 def _die_with_deployment() -> None:
     """Have the kernel end this process when the deployment's ends, even one that hangs.
 
-    Its parent is the fork server, which lives on for as long as any of its children does: what
-    tells is the pipe that only the deployment can write to, and of which nothing more comes.
+    The parent of this process is the fork server, which outlives the deployment, so the usual
+    parent-death signal does not help. Only the deployment holds the other end of the sentinel
+    pipe: when it ends, the kernel closes that end and signals this process.
     """
     deployment = multiprocessing.parent_process()
     assert deployment is not None
@@ -84,7 +85,7 @@ def _die_with_deployment() -> None:
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if not deployment.is_alive():  # it was quicker
+    if not deployment.is_alive():  # It ended before the signal was set up.
         os.kill(os.getpid(), signal.SIGKILL)
 
 

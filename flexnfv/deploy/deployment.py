@@ -83,7 +83,7 @@ class Deployment:
         self.seed = seed
         self._stop = threading.Event()
         self._stack = ExitStack()
-        # Where the chain's time is not the clock's, it stands still while a policy starts anew.
+        # A simulated chain can wait for a policy that restarts; a chain on the clock cannot.
         self.patient = backend.description.deterministic and not realtime
         try:
             self.policy = self._open(policy)
@@ -163,7 +163,7 @@ class Deployment:
             number += 1
             self._await(begun + number * self.chain.interval_s)
             under, by, send_s = decided.decision, decided, decided.sent - read
-            # Where time stands still meanwhile, the shadows have as long as the policy.
+            # On a chain that can wait, the shadows may take as long as the policy itself.
             until = read + self.deadline_s
             read, clock_s = monotonic(), time()
             until = until if self.patient else read

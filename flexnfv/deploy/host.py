@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from time import monotonic
 from types import ModuleType
 from typing import Final, Protocol
@@ -28,6 +27,7 @@ from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
 from flexnfv.policy import registered
 from flexnfv.reading import Reading
+from flexnfv.spec import is_bundle, policy_spec
 from flexnfv.suggest import known
 
 Awaited = Callable[[], bool]
@@ -69,11 +69,6 @@ class Host(Protocol):
         ...
 
 
-def is_bundle(spec: str) -> bool:
-    """Whether a spec names a bundle: the path of one, or `learned:bundle=PATH,...`."""
-    return spec.endswith(".onnx") or Path(spec).is_file() or spec.partition(":")[0] == "learned"
-
-
 class InProcess:
     """A bundle, asked in this process.
 
@@ -87,7 +82,7 @@ class InProcess:
         self.name = spec
         self._chain = chain
         self._policy = start(spec, chain, seed)
-        # The first run of a network costs more than the others.
+        # The first run of a network takes longer than later ones, so it happens here.
         self._policy.decide(Reading.zeros(chain.types, chain.slots))
         self._policy.reset(chain, seed)
         self._reading: Reading | None = None
@@ -146,7 +141,7 @@ class OwnProcess:
         urgent: bool = False,
     ) -> None:
         if not is_bundle(spec):
-            known(spec.partition(":")[0], registered(), kind="policy")
+            known(policy_spec(spec).head, registered(), kind="policy")
         self.name = spec
         self.restarts = 0
         self._chain = chain
@@ -165,9 +160,9 @@ class OwnProcess:
         self._refusal: InputError | None = None
         self._process: BaseProcess | None = None
         self._link: socket.socket | None = None
-        # Forked from a clean server that has all imported: a new process is there in milliseconds.
+        # A server that has imported everything forks each process, which takes milliseconds.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.policies.watermark"])
+        self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.deploy.preload"])
         try:
             self._launch()
         except Exception as error:
@@ -206,7 +201,7 @@ class OwnProcess:
             self.restarts += 1
             try:
                 self._launch()
-            except Exception as error:  # the fork server died, or there is no memory
+            except Exception as error:  # The fork server may have died, or memory run out.
                 self._end(f"its process does not start ({one_line(error)})")
                 return
         if not self._ready:
@@ -370,7 +365,7 @@ def open_host(
         InputError: see `InProcess` and `OwnProcess`.
     """
     if is_bundle(spec):
-        in_process = InProcess(spec, chain, seed)  # also tells at once what is wrong with it
+        in_process = InProcess(spec, chain, seed)  # A bundle that does not fit is refused here.
         if not shadow:
             return in_process
     return OwnProcess(spec, chain, seed, patient=patient, urgent=not (patient or shadow))

@@ -1,4 +1,4 @@
-"""Threads that run at once where others keep the cores busy, and one that runs when none does."""
+"""Scheduling of a deployment's threads: some run before all others, one only on an idle core."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 
 def go_first() -> bool:
-    """Let the calling thread run before all ordinary ones; whether the system lets us.
+    """Give the calling thread real-time priority; returns whether the system allowed it.
 
-    It takes root or CAP_SYS_NICE. The thread must sleep nearly all the time. Threads and processes
-    that it starts are ordinary again.
+    The system allows it to root and with CAP_SYS_NICE. The thread must sleep nearly all the time,
+    since nothing ordinary runs on its core while it does. Threads and processes that it starts are
+    ordinary again.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
@@ -34,15 +35,16 @@ def punctual() -> Iterator[bool]:
 
 
 def go_last() -> None:
-    """Have this process, should it be killed, give its memory back when nobody needs the core.
+    """Make sure that a killed process frees its memory only while its core is idle.
 
-    The kernel does that in the last thread: some five milliseconds, for which one that goes
-    first would keep a dataplane on the same core from its port. So one thread does nothing, at the
-    lowest priority.
+    The kernel frees the memory of a killed process in whichever of its threads ends last, which
+    takes about five milliseconds. If that thread has real-time priority, a dataplane on the same
+    core cannot serve its port meanwhile. So this process keeps one thread of the lowest priority
+    that does nothing: the kernel schedules it last, and the memory is freed in it.
     """
     threading.Thread(target=_wait_for_the_end, name="flexnfv last", daemon=True).start()
 
 
 def _wait_for_the_end() -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, 19)  # on Linux: of this thread alone
+    os.setpriority(os.PRIO_PROCESS, 0, 19)  # Linux applies this to the calling thread alone.
     threading.Event().wait()

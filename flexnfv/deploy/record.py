@@ -121,7 +121,7 @@ def join_parts(directory: Path) -> Path:
             where=str(directory),
             fix="name the directory of a deployment that was killed",
         )
-    # Not `read_table`: that one would take folder names for partition columns.
+    # `read_table` would take names of folders for partition columns.
     _write((parquet.ParquetFile(part).read() for part in parts), joined)
     for part in parts:
         part.unlink()

@@ -96,15 +96,16 @@ class Scribe:
         return self._tell(state, reason=reason)
 
     def _run(self) -> None:
-        # As punctual as the loop: one that is put off while it holds the interpreter's lock would
-        # put off the loop, too.
+        # This thread needs the loop's priority: if the system suspended it while it holds the
+        # interpreter's lock, the loop would have to wait for that lock.
         with nullcontext() if self._patient else punctual():
             self._take_rows()
 
     def _take_rows(self) -> None:
         while True:
-            # Saving comes behind a row, when the loop has decided; by the clock, it would come
-            # while the loop decides. Only where rows stay away the clock must do.
+            # Rows arrive just after the loop has decided, so saving right behind a row disturbs
+            # no decision; a timer would fire while the loop decides. The timeout serves only
+            # a chain from which no rows come any more.
             overdue = self._save_due + 2 * self._chain.interval_s
             try:
                 row = self._queue.get(timeout=max(overdue - monotonic(), 0.01))

@@ -22,6 +22,7 @@ from flexnfv.deploy.answer import Answer
 from flexnfv.deploy.host import Host
 from flexnfv.deploy.record import Row
 from flexnfv.errors import InputError
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -212,7 +213,6 @@ def page(status: dict[str, Any]) -> RenderableType:
     """A status as a page for the terminal."""
     from rich.console import Group
     from rich.markup import escape
-    from rich.table import Table
 
     policy = status["policy"]
     colour = {"running": "green", "stopped": "cyan"}.get(status["state"], "red")
@@ -250,23 +250,20 @@ def page(status: dict[str, Any]) -> RenderableType:
         f"{now['delivered_pps'] / 1e6:.3f}, dropped {now['dropped_pps'] / 1e6:.3f}"
     )
     levers = now["types"][0].get("levers", {}) if now["types"] else {}
-    table = Table(
-        *("NF type", "targets", *levers, "running", "launching", "draining", "parked"),
-        *("load, erlang", "queue", "dropped, Mpps"),
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for row in now["types"]:
-        table.add_row(
-            escape(row["name"]),
-            str(row["targets"]),
+    counts = ("targets", "running", "launching", "draining", "parked")
+    rows = [
+        (
+            row["name"],
+            *(str(row[key]) for key in counts),
             *(row["levers"][name] for name in levers),
-            *(str(row[key]) for key in ("running", "launching", "draining", "parked")),
             f"{row['load']:.3f}",
             f"{row['queue']:.0f}",
             f"{row['dropped_pps'] / 1e6:.3f}",
         )
-    return Group(*lines, table)
+        for row in now["types"]
+    ]
+    heading = ("NF type", *counts, *levers, "erlangs", "queue", "lost Mpps")
+    return Group(*lines, Listing(heading, rows))
 
 
 def _faults(of: dict[str, Any]) -> str:

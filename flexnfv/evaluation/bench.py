@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
-from flexnfv.evaluation import grid as grids
-from flexnfv.evaluation.backends import find_backend
-from flexnfv.evaluation.contestants import check, contestants, sweeps, with_baseline
-from flexnfv.evaluation.grid import Cell, Grid
-from flexnfv.evaluation.metrics import Sums, segments_of, sums
+from flexnfv.evaluation.candidates import candidates, check, sweeps, with_baseline
+from flexnfv.evaluation.episodes import Outcome, Tick
+from flexnfv.evaluation.grid import Cell, Grid, description_of, open_directory
+from flexnfv.evaluation.jobs import Worker, jobs
 from flexnfv.evaluation.progress import bar
-from flexnfv.evaluation.records import Episode, read_episode
 from flexnfv.evaluation.result import Result
+from flexnfv.evaluation.store import Store
 from flexnfv.evaluation.traffic import Peak, Traffic, resolve
 
 POLICIES: Final = ("static", "watermark", "target_tracking")
 BASELINE: Final = "watermark"
 SEEDS: Final = 5
+MOST_PROCESSES: Final = 1024
 
 
 class _Scratch:
@@ -49,8 +52,9 @@ def benchmark(
     peak: Peak = None,
     compress: float = 1.0,
     segment: tuple[float, float] | None = None,
+    processes: int = 1,
     ray: str | None = None,
-    judged: ServiceChain | None = None,
+    policy_chain: ServiceChain | None = None,
     started: Callable[[], None] | None = None,
 ) -> Result:
     """Evaluate policies on traces and compare them with a baseline.
@@ -69,8 +73,9 @@ def benchmark(
         backend: name of a backend.
         options: of the backend, such as `scale`.
         peak, compress, segment: how the traces are fitted to the chain, see `traffic.resolve`.
-        ray: None for this process; "local" or a cluster's address for Ray.
-        judged: the chain with the calibration that the policies decide by, `chain` if None.
+        processes: how many of this machine share the work; 1: this one does it.
+        ray: "local" or a cluster's address, for workers on Ray instead; None: none.
+        policy_chain: the chain with the calibration that the policies decide by, `chain` if None.
         started: called once the input is checked and `out` belongs to this grid.
 
     Raises:
@@ -79,43 +84,98 @@ def benchmark(
         KeyboardInterrupt: Ctrl-C; what is finished stays in `out`.
     """
     loaded = load_chain(chain)
-    named = with_baseline(contestants(policies), baseline)
-    find_backend(backend, options)
-    plan = Grid(
+    named = with_baseline(candidates(policies), baseline)
+    _check_workers(backend, processes, ray)
+    grid = Grid(
         chain=loaded,
-        contestants=(*named, *(sweeps(named) if sweep else ())),
+        candidates=(*named, *(sweeps(named) if sweep else ())),
         traces=resolve(traces, loaded, peak=peak, compress=compress, segment=segment),
         seeds=_seeds(seeds),
         baseline=baseline,
         backend=backend,
         options=dict(options or {}),
-        judged=judged,
+        policy_chain=policy_chain,
     )
-    check(plan.contestants, judged or loaded, plan.traces[0])
+    check(grid.candidates, policy_chain or loaded, grid.traces[0])
     scratch = _Scratch() if out is None else None
     directory = Path(scratch.name) if scratch is not None else Path(out or "")
-    grids.open_directory(plan, directory)
+    open_directory(grid, directory)
     if started is not None:
         started()
-
-    measured: dict[Cell, Sums] = {}
-
-    def keep(cell: Cell, episode: Episode) -> None:
-        measured[cell] = _sums(plan, cell, episode)
-
-    todo = grids.missing(plan, directory)
-    total = sum(plan.lengths[cell.trace] - 1 for cell in todo)
+    store = Store(grid, directory)
+    measured = store.found()
+    todo = [cell for cell in grid.cells() if cell not in measured]
+    total = sum(grid.lengths[cell.trace] - 1 for cell in todo)
     with bar("evaluating", total, shown=progress and bool(todo)) as tick:
-        grids.run(plan, directory, ray=ray, tick=tick, keep=keep)
-    for cell in plan.cells():
-        if cell not in measured:
-            measured[cell] = _sums(plan, cell, read_episode(directory / plan.file(cell)))
-    return Result(plan, directory, measured, scratch)
+        who: dict[str, Any] = {"processes": processes, "ray": ray}
+        tell = _tell_of_compiling if progress else None
+        for outcomes in run(grid, todo, **who, tick=tick, compiling=tell):
+            store.keep(outcomes)
+            measured.update({cell: outcome.sums for cell, outcome in outcomes.items()})
+    return Result(store, measured, scratch)
 
 
-def _sums(plan: Grid, cell: Cell, episode: Episode) -> Sums:
-    segments = segments_of(plan.lengths[cell.trace])
-    return sums(episode, plan.chain.parked_weight, segments)
+def run(
+    grid: Grid,
+    todo: Collection[Cell],
+    *,
+    processes: int = 1,
+    ray: str | None = None,
+    tick: Tick | None = None,
+    compiling: Callable[[], None] | None = None,
+) -> Iterator[dict[Cell, Outcome]]:
+    """What is known of the cells of each batch, as batches finish; see `benchmark`.
+
+    Args:
+        grid: what the cells belong to.
+        todo: to run.
+        processes, ray: who runs them.
+        tick: told of the intervals that passed.
+        compiling: told, once, where this machine has to compile first (not of workers on Ray).
+
+    Raises:
+        InputError, BackendError: see `run_episodes`.
+    """
+    if not todo:
+        return
+    if ray is not None:
+        from flexnfv.evaluation.cluster import run_on_ray
+
+        for outcomes in run_on_ray(grid, jobs(grid, todo, os.cpu_count() or 1), address=ray):
+            yield outcomes
+            if tick is not None:
+                tick(sum(grid.lengths[cell.trace] - 1 for cell in outcomes))
+    elif processes > 1:
+        from flexnfv.evaluation.pool import run_in_processes
+
+        yield from run_in_processes(grid, jobs(grid, todo, processes), processes, tick, compiling)
+    else:
+        with Worker(grid) as worker, told_of_compiling(compiling or _say_nothing):
+            for job in jobs(grid, todo):
+                yield worker.run(job, tick)
+
+
+def _tell_of_compiling() -> None:
+    print("compiling the model, once: this takes some seconds", file=sys.stderr, flush=True)
+
+
+def _say_nothing() -> None:
+    pass
+
+
+def _check_workers(backend: str, processes: int, ray: str | None) -> None:
+    exclusive = description_of(backend).exclusive
+    if not 1 <= processes <= MOST_PROCESSES:
+        raise InputError(
+            f"{processes} processes", where="processes", fix=f"give 1 to {MOST_PROCESSES}"
+        )
+    for where, asked in (("--ray", ray is not None), ("processes", processes > 1)):
+        if exclusive and asked:
+            raise InputError(
+                f"a machine carries one backend {backend!r} at a time",
+                where=where,
+                fix="leave it out",
+            )
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""A grid's tasks on Ray, on this machine or on a cluster.
+"""A grid's jobs on Ray, on this machine or on a cluster.
 
 Workers send their episodes back and only this process writes, so a cluster needs no common disk
 for the records; bundles must be readable by the workers under the paths given.
@@ -8,32 +8,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flexnfv.errors import BackendError, FlexNFVError, InputError
-from flexnfv.evaluation.backends import find_backend
-from flexnfv.evaluation.records import Episode
-
-if TYPE_CHECKING:
-    from flexnfv.evaluation.grid import Grid, Task
+from flexnfv.evaluation.episodes import Outcome
+from flexnfv.evaluation.grid import Cell, Grid
+from flexnfv.evaluation.jobs import Job, Worker
 
 RETRIES: Final = 3
-"""How often a task whose worker was lost is started again."""
+"""How often a job whose worker was lost is started again."""
 
 
 def run_on_ray(
-    grid: Grid, tasks: Sequence[Task], address: str = "local"
-) -> Iterator[tuple[Task, list[Episode]]]:
-    """Tasks with their episodes, in the order in which they finish.
+    grid: Grid, jobs: Sequence[Job], address: str = "local"
+) -> Iterator[dict[Cell, Outcome]]:
+    """What is known of the cells of each job, in the order in which jobs finish.
 
     Args:
-        grid: what the tasks belong to.
-        tasks: to run.
+        grid: what the jobs belong to.
+        jobs: to run.
         address: "local" for this machine's cores, else a cluster's address ("auto" finds one).
 
     Raises:
-        InputError: no Ray, no cluster at the address, or a backend of which there is one only.
-        BackendError: tasks whose worker was lost more than `RETRIES` times; raised at the end.
+        InputError: no Ray, or no cluster at the address.
+        BackendError: jobs whose worker was lost more than `RETRIES` times; raised at the end.
     """
     try:
         import ray
@@ -42,56 +40,48 @@ def run_on_ray(
         raise InputError(
             "Ray is not installed", where="--ray", fix="pip install 'flexnfv[train]'"
         ) from None
-    if not find_backend(grid.backend).parallel:
-        raise InputError(
-            f"backend {grid.backend!r} runs one episode at a time",
-            where="--ray",
-            fix="leave --ray out",
-        )
     ours = not ray.is_initialized()
     if ours:
         _connect(ray, address)
     try:
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_run)
         shared = ray.put(grid)
-        waiting = list(tasks)
-        running: dict[Any, Task] = {}
-        lost: list[Task] = []
+        waiting = list(jobs)
+        running: dict[Any, Job] = {}
+        lost: list[Job] = []
         slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting or running:
             # One more than there are cores, so that none waits for this process.
             while waiting and len(running) <= slots:
-                task = waiting.pop(0)
-                running[remote.remote(shared, task)] = task
+                job = waiting.pop(0)
+                running[remote.remote(shared, job)] = job
             finished, _ = ray.wait(list(running), num_returns=1)
             for reference in finished:
-                task = running.pop(reference)
+                job = running.pop(reference)
                 try:
-                    episodes = ray.get(reference)
+                    outcomes = ray.get(reference)
                 except exceptions.RayTaskError as error:
                     if isinstance(error.cause, FlexNFVError):
                         raise error.cause from None
                     raise
                 except exceptions.RayError:
-                    lost.append(task)
+                    lost.append(job)
                     continue
-                yield task, episodes
+                yield outcomes
     finally:
         if ours:
             ray.shutdown()
     if lost:
         raise BackendError(
-            f"{len(lost)} tasks lost their worker {RETRIES + 1} times, the first being "
-            f"{lost[0].spec!r} with seed {lost[0].seed}; the rest is kept: "
+            f"{len(lost)} jobs lost their worker {RETRIES + 1} times, the first being that of "
+            f"{lost[0][0].spec!r} with seed {lost[0][0].seed}; the rest is kept: "
             "repeat the command to try them again"
         )
 
 
-def _run(grid: Grid, task: Task) -> list[Episode]:
-    from flexnfv.evaluation.grid import Runner
-
-    with Runner(grid) as runner:
-        return runner.run(task)
+def _run(grid: Grid, job: Job) -> dict[Cell, Outcome]:
+    with Worker(grid) as worker:
+        return worker.run(job)
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -1,6 +1,6 @@
 """The trade-off of core usage against drop rate: one setting of a heuristic is no fair opponent.
 
-Each heuristic is run over the values of its own parameter (its class attribute `front`, see
+Each heuristic is run over the values of its own parameter (its class attribute `sweep`, see
 `axes`); every setting is one point (core usage, drop rate) pooled over all traces. The Pareto
 front is what no other setting of the same heuristic beats in both. Another policy is placed
 against it by reading off the cores that the heuristic would need at the same drops, on straight
@@ -85,19 +85,19 @@ class Placement:
     reached: float
 
 
-def axes(front: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    """The swept parameters of a policy class's `front`.
+def axes(sweep: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    """The swept parameters of a policy class's `sweep`.
 
     `("high", (0.5, 0.6))` is one parameter, `(("target", (...)), ("window", (...)))` a grid.
     """
-    if front and isinstance(front[0], str):
-        front = (front,)
-    return tuple((str(name), tuple(values)) for name, values in front)
+    if sweep and isinstance(sweep[0], str):
+        sweep = (sweep,)
+    return tuple((str(name), tuple(values)) for name, values in sweep)
 
 
-def settings(front: Any) -> list[dict[str, Any]]:
+def settings(sweep: Any) -> list[dict[str, Any]]:
     """Every combination of the swept parameters' values."""
-    names, values = zip(*axes(front), strict=True)
+    names, values = zip(*axes(sweep), strict=True)
     return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
@@ -117,21 +117,36 @@ def pareto(cores: FloatArray, drops: FloatArray) -> npt.NDArray[np.int64]:
     return np.asarray(order[sorted_drops < least_before], dtype=np.int64)
 
 
-def cores_at(cores: FloatArray, drops: FloatArray, wanted: float) -> float:
+def cores_at(cores: FloatArray, drops: FloatArray, wanted: npt.ArrayLike) -> FloatArray:
     """Cores that the Pareto front of these points needs for a drop rate; NaN out of its range.
 
     A policy that drops less than the front's best point is out of range, and so is one that drops
     more than its cheapest; drops at or below `DROP_FLOOR` are all alike.
+
+    Args:
+        cores, drops: of the points of each front, [..., P].
+        wanted: drop rate for each front, [...].
     """
-    best = pareto(cores, drops)
-    if best.size == 0:
-        return float("nan")
-    # Drops fall with cores; np.interp wants them rising. Points below the floor collapse into
-    # the cheapest of them.
-    log_drops = _log(drops[best])
-    keep = np.concatenate([[True], np.diff(log_drops) < 0])
-    x, y = log_drops[keep][::-1], cores[best][keep][::-1]
-    return float(np.interp(_log(wanted), x, y, left=np.nan, right=np.nan))
+    usable = np.isfinite(cores) & np.isfinite(drops)
+    x, y = np.where(usable, drops, np.inf), np.where(usable, cores, np.inf)
+    order = np.lexsort((x, y), axis=-1)
+    x, y = np.take_along_axis(x, order, axis=-1), np.take_along_axis(y, order, axis=-1)
+    least = np.minimum.accumulate(x, axis=-1)
+    least_before = np.concatenate([np.full_like(x[..., :1], np.inf), least[..., :-1]], axis=-1)
+    x = _log(x)
+    # Points below the floor collapse into the cheapest of them.
+    best = x < _log(least_before)
+    at = _log(np.asarray(wanted))[..., None]
+    # The neighbours on either side: drops fall along the front.
+    above, below = best & (x >= at), best & (x <= at)
+    last = best.shape[-1] - 1 - above[..., ::-1].argmax(axis=-1)[..., None]
+    first = below.argmax(axis=-1)[..., None]
+    x0, x1 = (np.take_along_axis(x, index, axis=-1) for index in (last, first))
+    y0, y1 = (np.take_along_axis(y, index, axis=-1) for index in (last, first))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = np.where(x0 == x1, y1, y1 + (y0 - y1) / (x0 - x1) * (at - x1))
+    inside = above.any(axis=-1) & below.any(axis=-1)
+    return np.asarray(np.where(inside, between[..., 0], np.nan))
 
 
 def drops_at(cores: FloatArray, drops: FloatArray, wanted: float) -> float:
@@ -155,15 +170,12 @@ def place(policy: Sample, front: Sequence[Sample]) -> Placement:
     cores = np.array([sample.estimate("core_usage") for sample in front])
     drops = np.array([sample.estimate("drop_rate") for sample in front])
     own_cores, own_drops = policy.estimate("core_usage"), policy.estimate("drop_rate")
-    needed = cores_at(cores, drops, own_drops)
+    needed = float(cores_at(cores, drops, own_drops))
 
     all_cores = np.stack([sample.resamples("core_usage") for sample in front], axis=1)
     all_drops = np.stack([sample.resamples("drop_rate") for sample in front], axis=1)
     policy_cores, policy_drops = policy.resamples("core_usage"), policy.resamples("drop_rate")
-    needs = np.array(
-        [cores_at(*row) for row in zip(all_cores, all_drops, policy_drops, strict=True)]
-    )
-    saved = 1 - policy_cores / needs
+    saved = 1 - policy_cores / cores_at(all_cores, all_drops, policy_drops)
     reached = float(np.isfinite(saved).mean())
     estimate = 1 - own_cores / needed
     # An interval is that of its estimate; without one the resamples say nothing.

@@ -1,11 +1,11 @@
-"""The grid: every member of every contestant x trace x seed, run once and kept.
+"""The grid: every policy x trace x seed, each with all of its training seeds, run once and kept.
 
     DIR/manifest.json                     what the grid is (and, beside it, what made it)
-    DIR/records/MEMBER/TRACE.SEED.parquet one cell each, see `flexnfv.evaluation.records`
+    DIR/records/POLICY/TRACE.SEED.parquet the intervals of a named policy's cell
+    DIR/sums/POLICY.NUMBER.npz            the sums by segment of a swept policy's cells
 
-A record appears whole or not at all, so the files are the grid's progress: whatever stops a run
-(Ctrl-C, a lost worker, a power cut), the same command carries on with the missing cells. A
-directory that holds anything else, or another grid, is refused.
+`flexnfv.evaluation.store` writes and reads them. A directory that holds anything else, or another
+grid, is refused.
 """
 
 from __future__ import annotations
@@ -13,46 +13,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from flexnfv.backend import Backend
+from flexnfv.backend import Description
+from flexnfv.backends import backend_class
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
-from flexnfv.evaluation.backends import BackendKind, BatchBackend, find_backend
-from flexnfv.evaluation.contestants import Contestant, fingerprint
-from flexnfv.evaluation.episode import Tick, intervals, run_batch, run_episode
+from flexnfv.evaluation.candidates import Candidate, fingerprint
+from flexnfv.evaluation.episodes import intervals
 from flexnfv.evaluation.machine import made_with
-from flexnfv.evaluation.records import Episode, write_episode
 from flexnfv.files import new_file, refuse_existing
-from flexnfv.policy import Policy, make_policy
 from flexnfv.traces import Trace
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 class Cell(NamedTuple):
-    """One episode of the grid: a member's spec, a trace's name, a seed."""
+    """One episode of the grid: a policy's spec, a trace's name, a seed."""
 
     spec: str
     trace: str
     seed: int
-
-
-class Task(NamedTuple):
-    """What one worker runs at a time: a member and a seed on traces of one length and step.
-
-    A policy that decides for batches gets all of them at once, always the same ones, so that a
-    resumed grid gives the same records as one that was never stopped.
-    """
-
-    spec: str
-    seed: int
-    traces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,29 +47,40 @@ class Grid:
 
     Attributes:
         chain: bound to its calibration.
-        contestants: with distinct names; members may be shared.
+        candidates: with distinct names; specs may be shared.
         traces: with distinct names.
         seeds: evaluation seeds, of backend and policy alike.
-        baseline: name of the contestant that the others are compared to.
+        baseline: name of the candidate that the others are compared to.
         backend: name of a backend.
         options: of the backend, such as `scale`.
-        judged: the chain that the policies decide for, where it has another calibration than the
-            one that the backend runs.
+        policy_chain: the chain that the policies decide for, where it has another calibration than
+            the one that the backend runs.
     """
 
     chain: ServiceChain
-    contestants: tuple[Contestant, ...]
+    candidates: tuple[Candidate, ...]
     traces: tuple[Trace, ...]
     seeds: tuple[int, ...]
     baseline: str
     backend: str = "model"
     options: Mapping[str, Any] = field(default_factory=dict)
-    judged: ServiceChain | None = None
+    policy_chain: ServiceChain | None = None
 
     @cached_property
     def specs(self) -> tuple[str, ...]:
-        """Every member's spec, once."""
-        return tuple(dict.fromkeys(spec for one in self.contestants for spec in one.members))
+        """Every policy's spec, once."""
+        return tuple(dict.fromkeys(spec for one in self.candidates for spec in one.specs))
+
+    @cached_property
+    def recorded(self) -> frozenset[str]:
+        """Specs whose every interval is kept: those of the comparison, not of its sweeps.
+
+        Where a backend is not deterministic, all are: what it did cannot be had again.
+        """
+        everything = not description_of(self.backend).deterministic
+        return frozenset(
+            spec for one in self.candidates for spec in one.specs if everything or not one.heuristic
+        )
 
     @cached_property
     def lengths(self) -> dict[str, int]:
@@ -97,20 +94,6 @@ class Grid:
                 for trace in self.traces:
                     yield Cell(spec, trace.name, seed)
 
-    def tasks(self) -> Iterator[Task]:
-        """Every cell, in tasks."""
-        alike: dict[tuple[int, float], list[str]] = {}
-        for trace in self.traces:
-            alike.setdefault((self.lengths[trace.name], trace.step_s), []).append(trace.name)
-        kind = find_backend(self.backend, self.options)
-        for spec in self.specs:
-            batched = kind.batch is not None and takes_batches(make_policy(spec))
-            for seed in self.seeds:
-                if batched:
-                    yield from (Task(spec, seed, tuple(names)) for names in alike.values())
-                else:
-                    yield from (Task(spec, seed, (trace.name,)) for trace in self.traces)
-
     def identity(self) -> dict[str, Any]:
         """What makes two grids the same one."""
         return {
@@ -122,11 +105,11 @@ class Grid:
             "policies": [
                 {
                     "name": one.name,
-                    "members": {spec: self._fingerprints[spec] for spec in one.members},
+                    "specs": {spec: self.fingerprints[spec] for spec in one.specs},
                     "heuristic": one.heuristic,
                     "setting": dict(one.setting),
                 }
-                for one in self.contestants
+                for one in self.candidates
             ],
             "traces": [
                 {
@@ -141,17 +124,22 @@ class Grid:
             ],
             "seeds": list(self.seeds),
             **({"options": _plain(self.options)} if self.options else {}),
-            **({"judged": self.judged.measured.model_dump(mode="json")} if self.judged else {}),
+            **(
+                {"policy_chain": self.policy_chain.measured.model_dump(mode="json")}
+                if self.policy_chain
+                else {}
+            ),
         }
 
     def file(self, cell: Cell) -> Path:
-        """Where a cell's record lies, relative to the grid's directory."""
-        member = f"{_slug(cell.spec)}-{self._fingerprints[cell.spec][:8]}"
-        trace = f"{_slug(cell.trace)}-{hashlib.sha256(cell.trace.encode()).hexdigest()[:4]}"
-        return Path("records") / member / f"{trace}.{cell.seed}.parquet"
+        """Where a recorded cell lies, relative to the grid's directory."""
+        policy = f"{slug(cell.spec)}-{self.fingerprints[cell.spec][:8]}"
+        trace = f"{slug(cell.trace)}-{hashlib.sha256(cell.trace.encode()).hexdigest()[:4]}"
+        return Path("records") / policy / f"{trace}.{cell.seed}.parquet"
 
     @cached_property
-    def _fingerprints(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
+        """What identifies each policy, by its spec."""
         return {spec: fingerprint(spec) for spec in self.specs}
 
 
@@ -183,123 +171,22 @@ def open_directory(grid: Grid, out: Path) -> None:
             where=str(out),
             fix="name another output directory, or repeat the command that made it to resume it",
         )
-    for stale in out.glob("records/*/.*"):
+    for stale in [*out.glob("records/*/.*"), *out.glob("sums/.*")]:
         stale.unlink()  # a killed process left it
 
 
-def missing(grid: Grid, out: Path) -> set[Cell]:
-    """Cells without a record yet."""
-    return {cell for cell in grid.cells() if not (out / grid.file(cell)).is_file()}
-
-
-def run(
-    grid: Grid,
-    out: Path,
-    *,
-    ray: str | None = None,
-    tick: Tick | None = None,
-    keep: Callable[[Cell, Episode], None] | None = None,
-) -> None:
-    """Run the missing cells and write their records.
-
-    Args:
-        grid: what to run.
-        out: its directory (`open_directory`).
-        ray: None for this process; "local" or the address of a cluster for Ray.
-        tick: told of the intervals that passed.
-        keep: told of every episode once its record is written.
+def description_of(backend: str) -> Description:
+    """What the backend of that name can do, without making one.
 
     Raises:
-        InputError, BackendError: see `run_episode`; what is finished stays.
-        KeyboardInterrupt: Ctrl-C; what is finished stays.
+        InputError: no such backend (the nearest is given), or it cannot be imported here.
     """
-    todo = missing(grid, out)
-    tasks = [
-        task
-        for task in grid.tasks()
-        if any(Cell(task.spec, trace, task.seed) in todo for trace in task.traces)
-    ]
-    facts = made_with()
-
-    def finish(task: Task, episodes: Sequence[Episode]) -> None:
-        for trace, episode in zip(task.traces, episodes, strict=True):
-            cell = Cell(task.spec, trace, task.seed)
-            if cell not in todo:
-                continue
-            stamped = replace(
-                episode,
-                facts={
-                    **episode.facts,
-                    "policy": cell.spec,
-                    "fingerprint": grid._fingerprints[cell.spec],
-                    "chain": grid.chain.name,
-                    "revision": facts["revision"],
-                },
-            )
-            write_episode(stamped, out / grid.file(cell))
-            if keep is not None:
-                keep(cell, stamped)
-
-    if ray is None:
-        with Runner(grid) as runner:
-            for task in tasks:
-                finish(task, runner.run(task, tick))
-        return
-    from flexnfv.evaluation.cluster import run_on_ray
-
-    for task, episodes in run_on_ray(grid, tasks, address=ray):
-        finish(task, episodes)
-        if tick is not None:
-            tick(sum(len(episode) - 1 for episode in episodes))
+    found = getattr(backend_class(backend), "description", None)
+    return found if isinstance(found, Description) else Description(backend)
 
 
-@dataclass
-class Runner:
-    """Runs tasks one after the other; makes each backend once."""
-
-    grid: Grid
-    _one: Backend | None = None
-    _batches: dict[int, BatchBackend] = field(default_factory=dict)
-
-    @cached_property
-    def _kind(self) -> BackendKind:
-        return find_backend(self.grid.backend, self.grid.options)
-
-    @cached_property
-    def _traces(self) -> dict[str, Trace]:
-        return {trace.name: trace for trace in self.grid.traces}
-
-    def run(self, task: Task, tick: Tick | None = None) -> list[Episode]:
-        """The task's episodes, one per trace."""
-        chain, traces = self.grid.chain, [self._traces[name] for name in task.traces]
-        policy = make_policy(task.spec)
-        if self._kind.batch is not None and takes_batches(policy):
-            if len(traces) not in self._batches:
-                self._batches[len(traces)] = self._kind.batch(chain, len(traces))
-            batch = self._batches[len(traces)]
-            return run_batch(policy, batch, chain, traces, task.seed, tick, self.grid.judged)
-        if self._one is None:
-            self._one = self._kind.one(chain)
-        return [
-            run_episode(policy, self._one, trace, task.seed, tick, judged=self.grid.judged)
-            for trace in traces
-        ]
-
-    def __enter__(self) -> Runner:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._one is not None:
-            self._one.close()
-            self._one = None
-
-
-def takes_batches(policy: Policy) -> bool:
-    """Whether a policy may decide for several episodes at once."""
-    return policy.batched and not policy.foresight
-
-
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as part of a file's name."""
     return re.sub(r"[^A-Za-z0-9_.=-]+", "_", text).strip("_.")[-60:]
 
 

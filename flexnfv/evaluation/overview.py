@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from flexnfv.evaluation.candidates import Candidate
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
-
-if TYPE_CHECKING:
-    from flexnfv.evaluation.contestants import Contestant
-    from flexnfv.evaluation.result import Result
+from flexnfv.evaluation.result import Result
+from flexnfv.files import new_file
 
 
-def draw(result: Result, path: Path) -> None:
-    """Write the picture as PNG."""
+def write(result: Result, path: Path) -> None:
+    """Write the picture (PNG) to a new file, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,13 +28,14 @@ def draw(result: Result, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _fronts(left, result)
     _cores(right, result)
-    figure.savefig(path, dpi=150, format="png")
+    with new_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
-def shown(result: Result) -> list[Contestant]:
-    """The baseline and the first contestant that is not the baseline or static, if any."""
+def shown(result: Result) -> list[Candidate]:
+    """The baseline and the first candidate that is not the baseline or static, if any."""
     baseline = next(one for one in result.named if one.name == result.grid.baseline)
-    others = [one for one in result.named if one is not baseline and one.members != ("static",)]
+    others = [one for one in result.named if one is not baseline and one.specs != ("static",)]
     return [baseline, *others[:1]]
 
 
@@ -64,6 +68,8 @@ def _fronts(axes: Any, result: Result) -> None:
             fmt="D",
             label=one.name,
         )
+    # The limits come first: `set_yscale` would choose its own, and warn where they coincide.
+    axes.set_ylim(*_log_range(axes.dataLim.minposy, axes.dataLim.y1))
     axes.set_yscale("log")
     axes.set_xlabel("core usage")
     axes.set_ylabel("dropped packets, %")
@@ -72,10 +78,17 @@ def _fronts(axes: Any, result: Result) -> None:
     axes.legend(fontsize=8)
 
 
+def _log_range(low: float, high: float) -> tuple[float, float]:
+    """Limits of a logarithmic axis, which has height even where all drop rates are the same."""
+    if not np.isfinite([low, high]).all():  # No packet was offered, so none could be lost.
+        low = high = 100 * DROP_FLOOR
+    return low / 2, 2 * high
+
+
 def _cores(axes: Any, result: Result) -> None:
     trace = busiest(result)
     for one in shown(result):
-        chain = result.episode(one.members[0], trace).chain
+        chain = result.episode(one.specs[0], trace).chain
         time = thin(chain["time_s"], np.max)
         axes.plot(time, thin(chain["cores"], np.mean), label=f"cores: {one.name}")
     rate = axes.twinx()

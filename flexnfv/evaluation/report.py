@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,14 +11,16 @@ import numpy.typing as npt
 
 from flexnfv.evaluation import tables
 from flexnfv.evaluation.fronts import DROP_FLOOR
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.records import Episode
+from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import LEVEL, MARGIN, RESAMPLES
+from flexnfv.files import new_file
+from flexnfv.templating import page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-    from flexnfv.evaluation.result import Result
+    from markupsafe import Markup
 
 POINTS: Final = 400
 """Points of a time line after thinning."""
@@ -35,56 +37,49 @@ _COLOURS: Final = (
 )
 """Okabe and Ito's palette, which colour-blind readers can tell apart; black last."""
 
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2em auto;padding:0 1em;color:#222}
-h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em}
-table{border-collapse:collapse;margin:1em 0;font-size:.9em}
-th,td{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
-.scroll{overflow-x:auto}.warning{background:#fff3cd;padding:.3em .8em;margin:.3em 0}
-.note{color:#555;font-size:.9em;max-width:60em}select{font:inherit}
-"""
+
+def write(result: Result, path: Path) -> None:
+    """Write the report of a result to a new file, whole or not at all.
+
+    Raises:
+        InputError: the file exists.
+    """
+    with new_file(path) as temporary:
+        temporary.write_text(html(result), encoding="utf-8")
 
 
 def html(result: Result) -> str:
     """The report of a result as one HTML document."""
+    from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
     grid = result.grid
-    parts = [
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
-        f"<title>FlexNFV: {escape(grid.chain.name)}</title><style>{_STYLE}</style>",
-        f"<script>{get_plotlyjs()}</script></head><body>",
-        "<h1>Scaling policies compared</h1>",
-        f"<p>{escape(tables.scope(result))}</p>",
-        *(f"<p class='warning'>{escape(line)}</p>" for line in result.warnings),
-        "<h2>Comparison</h2>",
-        _table(*tables.comparison(result)),
-        f"<p class='note'>Figures are pooled over all traces with one setting for all; the "
-        f"estimate is the interquartile mean over training and evaluation seeds, the brackets are "
-        f"{LEVEL:.0%} intervals of a hierarchical bootstrap ({RESAMPLES:,} resamples: training "
-        f"seed, evaluation seed, segments within each trace), paired by traffic for differences. "
-        f"“No more drops”: the upper end of the paired difference is at most "
-        f"{MARGIN * 100:g} percentage point.</p>",
-        "<h2>Core usage against drops</h2>",
-        _figure(fronts_figure(result)),
-        _note_on_fronts(result),
-        _table(*tables.placements(result)) if len(tables.placements(result)[0]) > 1 else "",
-        "<h2>Other figures</h2>",
-        _table(*tables.details(result)),
-        f"<p class='note'>{_definitions()}</p>",
-        "<h2>By trace</h2>",
-        _table(*_by_trace(result)),
-        "<h2>Over time</h2>",
-        f"<p class='note'>Evaluation seed {grid.seeds[0]}, first training seed. Rates and "
-        "instances are means, drops the highest value of what one point covers. Dotted: targets."
-        "</p>",
-        *_time_lines(result),
-        "<h2>What was run</h2>",
-        _what_was_run(result),
-        "</body></html>",
-    ]
-    return "\n".join(parts)
+    swept = [f"{name} {len(front.points)}" for name, front in result.fronts.items()]
+    return page(
+        "report.html",
+        chain_name=grid.chain.name,
+        plotly=Markup(get_plotlyjs()),
+        scope=tables.scope(result),
+        warnings=result.warnings,
+        comparison=tables.comparison(result),
+        level=f"{LEVEL:.0%}",
+        resamples=f"{RESAMPLES:,}",
+        margin=f"{MARGIN * 100:g}",
+        fronts=_embedded(fronts_figure(result)),
+        swept=", ".join(swept),
+        episodes=len(grid.traces) * len(grid.seeds),
+        floor=f"{DROP_FLOOR:g}",
+        placements=tables.placements(result),
+        details=tables.details(result),
+        definitions=list(MEASURES.values()),
+        by_trace=_by_trace(result),
+        first_seed=grid.seeds[0],
+        time_lines=[
+            (trace.name, _embedded(time_line(result, index)))
+            for index, trace in enumerate(grid.traces)
+        ],
+        **_what_was_run(result),
+    )
 
 
 def fronts_figure(result: Result) -> go.Figure:
@@ -161,7 +156,7 @@ def time_line(result: Result, trace: int) -> go.Figure:
     )
     counts = []
     for order, one in enumerate(result.named):
-        episode = result.episode(one.members[0], trace)
+        episode = result.episode(one.specs[0], trace)
         before = len(figure.data)
         shown = order == 0
         _add_rates(figure, episode, shown)
@@ -249,16 +244,6 @@ def _add_rates(figure: go.Figure, episode: Episode, shown: bool) -> None:
     )
 
 
-def _time_lines(result: Result) -> list[str]:
-    """Every trace's figure, folded away but for the first: a browser draws what is opened."""
-    parts = []
-    for index, trace in enumerate(result.grid.traces):
-        figure = _figure(time_line(result, index))
-        opened = " open" if index == 0 else ""
-        parts.append(f"<details{opened}><summary>{escape(trace.name)}</summary>{figure}</details>")
-    return parts
-
-
 def _by_trace(result: Result) -> tuple[list[str], tables.Rows]:
     heading = ["trace"]
     for one in result.named:
@@ -276,78 +261,46 @@ def _by_trace(result: Result) -> tuple[list[str], tables.Rows]:
     return heading, rows
 
 
-def _note_on_fronts(result: Result) -> str:
-    swept = [f"{name} {len(front.points)}" for name, front in result.fronts.items()]
-    if not swept:
-        return ""
-    episodes = len(result.grid.traces) * len(result.grid.seeds)
-    return (
-        f"<p class='note'>Settings run: {escape(', '.join(swept))}, each on the same {episodes} "
-        "episodes. Lines join the settings that no other setting of the same policy beats. Cores "
-        "saved at the same drops are read off these lines, straight between neighbours with drops "
-        f"on the logarithmic axis; drop rates below {DROP_FLOOR:g} count as that. Nothing is "
-        "extrapolated.</p>"
-    )
-
-
-def _definitions() -> str:
-    listed = "; ".join(f"{figure.title}: {figure.doc}" for figure in FIGURES.values())
-    return escape(
-        f"{listed}. Reaction: from the first interval in which packets were lost (beyond 0.01 %) "
-        "or demand exceeded running capacity until it is covered again."
-    )
-
-
-def _what_was_run(result: Result) -> str:
+def _what_was_run(result: Result) -> dict[str, Any]:
+    """What the report's last part names: policies, traces, facts, chain."""
     grid = result.grid
-    policies: tables.Rows = [[one.name, ", ".join(one.members)] for one in result.named]
-    traces = [
-        [
-            trace.name,
-            trace.family,
-            f"{grid.lengths[trace.name]:,}",
-            f"{trace.mean_pps / 1e6:.2f}",
-            f"{trace.peak_pps / 1e6:.2f}",
-        ]
-        for trace in grid.traces
-    ]
-    facts = {
-        "seeds": ", ".join(str(seed) for seed in grid.seeds),
-        "backend": ", ".join(f"{key} {value}" for key, value in result.backend.items()),
-        **result.made,
-    }
     chain = {
         "chain": grid.chain.model_dump(mode="json"),
         "calibration": grid.chain.measured.model_dump(mode="json"),
     }
-    return "".join(
-        [
-            _table(["policy", "specs"], policies),
-            _table(["trace", "family", "intervals", "mean Mpps", "peak Mpps"], traces),
-            _table(["", ""], [[key, value] for key, value in facts.items()]),
-            "<details><summary>Chain and calibration</summary><pre>",
-            escape(json.dumps(chain, indent=1, ensure_ascii=False)),
-            "</pre></details>",
-        ]
+    return {
+        "policies": [[one.name, ", ".join(one.specs)] for one in result.named],
+        "traces": [
+            [
+                trace.name,
+                trace.family,
+                f"{grid.lengths[trace.name]:,}",
+                f"{trace.mean_pps / 1e6:.2f}",
+                f"{trace.peak_pps / 1e6:.2f}",
+            ]
+            for trace in grid.traces
+        ],
+        "facts": [
+            ("seeds", ", ".join(str(seed) for seed in grid.seeds)),
+            ("backend", ", ".join(f"{key} {value}" for key, value in result.backend.items())),
+            *result.made.items(),
+        ],
+        "chain": json.dumps(chain, indent=1, ensure_ascii=False),
+    }
+
+
+def _embedded(figure: go.Figure) -> Markup:
+    """A figure as part of a page; plotly itself escapes the names in it."""
+    from markupsafe import Markup
+
+    return Markup(
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            include_mathjax=False,
+            config={"displaylogo": False, "responsive": True},
+        )
     )
-
-
-def _table(heading: list[str], rows: tables.Rows) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heading)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _figure(figure: go.Figure) -> str:
-    text: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        include_mathjax=False,
-        config={"displaylogo": False, "responsive": True},
-    )
-    return text
 
 
 def _percent(drop_rate: float) -> float:

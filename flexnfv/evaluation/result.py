@@ -1,4 +1,4 @@
-"""What a grid shows: figures with intervals, differences to the baseline, fronts, warnings."""
+"""What a grid shows: measures with intervals, differences to the baseline, fronts, warnings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.evaluation.contestants import BOUND, Contestant
+from flexnfv.evaluation.candidates import BOUND, Candidate
 from flexnfv.evaluation.fronts import Front, Placement, Point, place
 from flexnfv.evaluation.grid import MANIFEST, Cell, Grid
-from flexnfv.evaluation.metrics import FIGURES, Sums, figures, p95
-from flexnfv.evaluation.records import Episode, read_episode
+from flexnfv.evaluation.metrics import MEASURES, measures, p95
+from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.statistics import (
     LEVEL,
     MARGIN,
@@ -29,88 +29,95 @@ from flexnfv.evaluation.statistics import (
     difference,
     non_inferior,
 )
+from flexnfv.evaluation.store import Store
+from flexnfv.evaluation.sums import Sums
 from flexnfv.files import new_file
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 FEW_SEEDS: Final = 5
 CLAIM_SEEDS: Final = 10
 """Training seeds that a claim about a learned policy rests on."""
 COMPARED: Final = ("drop_rate", "core_usage", "cost", "throughput_pps", "launches_per_min")
-"""Figures whose differences to the baseline are reported."""
+"""Measures whose differences to the baseline are reported."""
 
 
 class Result:
-    """A finished grid.
+    """The numbers of a finished grid.
 
     Args:
-        grid: what was run.
-        out: its directory.
+        store: the grid and what is kept of it.
         measured: the sums of every cell.
         scratch: keeps a temporary `out` alive as long as the result.
     """
 
-    def __init__(
-        self, grid: Grid, out: Path, measured: Mapping[Cell, Sums], scratch: object = None
-    ) -> None:
-        self.grid = grid
-        self.out = out
+    def __init__(self, store: Store, measured: Mapping[Cell, Sums], scratch: object = None) -> None:
+        self.store = store
         self._measured = measured
         self._scratch = scratch
 
-    def on(self, trace: str) -> Result:
+    @property
+    def grid(self) -> Grid:
+        """What was run."""
+        return self.store.grid
+
+    @property
+    def out(self) -> Path:
+        """The grid's directory."""
+        return self.store.out
+
+    def on(self, trace: str) -> Self:
         """The same grid as if it had had this trace alone: its records, its own intervals."""
         (only,) = (one for one in self.grid.traces if one.name == trace)
-        return Result(replace(self.grid, traces=(only,)), self.out, self._measured, self._scratch)
+        grid = replace(self.grid, traces=(only,))
+        return type(self)(replace(self.store, grid=grid), self._measured, self._scratch)
 
-    # --- the figures -----------------------------------------------------------------------
+    # --- the numbers -----------------------------------------------------------------------
 
     @cached_property
-    def named(self) -> tuple[Contestant, ...]:
-        """Contestants that are not points of a sweep."""
-        return tuple(one for one in self.grid.contestants if not one.heuristic)
+    def named(self) -> tuple[Candidate, ...]:
+        """Candidates that are not points of a sweep."""
+        return tuple(one for one in self.grid.candidates if not one.heuristic)
 
     @cached_property
     def samples(self) -> dict[str, Sample]:
-        """Every contestant's sums, swept settings included, under shared resamples."""
+        """Every candidate's sums, swept settings included, under shared resamples."""
         sizes = [self._measured[self._cell(trace=i)].segments.shape[0] for i in self._traces]
         strata = np.repeat(list(self._traces), sizes)
         draws = Draws(strata, len(self.grid.seeds))
-        return {one.name: Sample(one.name, self._sums(one), draws) for one in self.grid.contestants}
+        return {one.name: Sample(one.name, self._sums(one), draws) for one in self.grid.candidates}
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, Interval]]:
-        """Every figure of every named contestant with its 95 % interval."""
+        """Every measure of every named candidate with its 95 % interval."""
         return {
-            one.name: {figure: self.samples[one.name].interval(figure) for figure in FIGURES}
+            one.name: {measure: self.samples[one.name].interval(measure) for measure in MEASURES}
             for one in self.named
         }
 
     @cached_property
     def differences(self) -> dict[str, dict[str, Difference]]:
-        """Named contestants less the baseline, paired, for the figures of `COMPARED`."""
+        """Named candidates less the baseline, paired, for the measures of `COMPARED`."""
         baseline = self.samples[self.grid.baseline]
         return {
             one.name: {
-                figure: difference(self.samples[one.name], baseline, figure) for figure in COMPARED
+                measure: difference(self.samples[one.name], baseline, measure)
+                for measure in COMPARED
             }
             for one in self.named
             if one.name != self.grid.baseline
         }
 
     def no_more_drops(self, name: str) -> bool:
-        """Whether a contestant's drops are not inferior to the baseline's (see `MARGIN`)."""
+        """Whether a candidate's drops are not inferior to the baseline's (see `MARGIN`)."""
         return non_inferior(self.differences[name]["drop_rate"])
 
     @cached_property
     def reaction_p95(self) -> dict[str, float]:
-        """95th percentile of the reaction time of every named contestant, seconds."""
+        """95th percentile of the reaction time of every named candidate, seconds."""
         return {
             one.name: p95(
                 [
                     self._measured[Cell(spec, trace.name, seed)].reactions_s
-                    for spec in one.members
+                    for spec in one.specs
                     for seed in self.grid.seeds
                     for trace in self.grid.traces
                 ]
@@ -120,14 +127,14 @@ class Result:
 
     @cached_property
     def per_trace(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Figures by contestant and trace, pooled over members and seeds."""
+        """Measures by candidate and trace, pooled over training and evaluation seeds."""
         return {
             one.name: {
-                trace.name: figures(
+                trace.name: measures(
                     np.stack(
                         [
                             self._measured[Cell(spec, trace.name, seed)].segments
-                            for spec in one.members
+                            for spec in one.specs
                             for seed in self.grid.seeds
                         ]
                     )
@@ -138,9 +145,9 @@ class Result:
         }
 
     @cached_property
-    def _swept(self) -> dict[str, list[Contestant]]:
-        swept: dict[str, list[Contestant]] = {}
-        for one in self.grid.contestants:
+    def _swept(self) -> dict[str, list[Candidate]]:
+        swept: dict[str, list[Candidate]] = {}
+        for one in self.grid.candidates:
             if one.heuristic:
                 swept.setdefault(one.heuristic, []).append(one)
         return swept
@@ -165,7 +172,7 @@ class Result:
 
     @cached_property
     def placements(self) -> dict[str, dict[str, Placement]]:
-        """Where each named contestant lies relative to the fronts of more than one setting."""
+        """Where each named candidate lies relative to the fronts of more than one setting."""
         return {
             one.name: {
                 heuristic: place(self.samples[one.name], [self.samples[s.name] for s in settings])
@@ -177,11 +184,11 @@ class Result:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before believing the figures."""
+        """What a reader must know before believing the numbers."""
         found = []
         for one in self.named:
-            count = len(one.members)
-            if one.members[0].endswith(".onnx") and count < CLAIM_SEEDS:
+            count = len(one.specs)
+            if one.specs[0].endswith(".onnx") and count < CLAIM_SEEDS:
                 few = "fewer than 5" if count < FEW_SEEDS else f"a claim takes {CLAIM_SEEDS}"
                 plural = "seed" if count == 1 else "seeds"
                 found.append(f"{one.name} was trained with {count} {plural}: {few}")
@@ -231,8 +238,8 @@ class Result:
 
     @cached_property
     def _facts(self) -> list[Mapping[str, Any]]:
-        """Facts of one record per member: enough to see what made them."""
-        return [self.episode(spec, 0).facts for spec in self.grid.specs]
+        """Facts of what was kept: enough to see what made it."""
+        return self.store.facts()
 
     @cached_property
     def backend(self) -> dict[str, Any]:
@@ -246,10 +253,9 @@ class Result:
         return dict(content["made"])
 
     def episode(self, spec: str, trace: int, seed: int | None = None) -> Episode:
-        """A cell's records; the first seed unless told otherwise."""
+        """The records of a cell that is not of a sweep; the first seed unless told otherwise."""
         chosen = self.grid.seeds[0] if seed is None else seed
-        cell = Cell(spec, self.grid.traces[trace].name, chosen)
-        return read_episode(self.out / self.grid.file(cell))
+        return self.store.episode(Cell(spec, self.grid.traces[trace].name, chosen))
 
     @property
     def _traces(self) -> range:
@@ -258,7 +264,7 @@ class Result:
     def _cell(self, *, trace: int) -> Cell:
         return Cell(self.grid.specs[0], self.grid.traces[trace].name, self.grid.seeds[0])
 
-    def _sums(self, one: Contestant) -> npt.NDArray[np.float64]:
+    def _sums(self, one: Candidate) -> npt.NDArray[np.float64]:
         """[M, S, G, Q]."""
         return np.stack(
             [
@@ -273,20 +279,12 @@ class Result:
                         for seed in self.grid.seeds
                     ]
                 )
-                for spec in one.members
+                for spec in one.specs
             ]
         )
 
-    # --- what it looks like ----------------------------------------------------------------
-
-    def table(self) -> RenderableType:
-        """The comparison as rich tables."""
-        from flexnfv.evaluation.tables import tables
-
-        return tables(self)
-
     def to_dict(self) -> dict[str, Any]:
-        """Everything above in plain values; figures in SI units, None for what is undefined."""
+        """Everything above in plain values; measures in SI units, None for what is undefined."""
         found = {
             "format": 1,
             "grid": self.grid.identity(),
@@ -296,10 +294,10 @@ class Result:
             "policies": [
                 {
                     "name": one.name,
-                    "members": list(one.members),
+                    "members": list(one.specs),
                     "figures": {
-                        figure: vars(interval)
-                        for figure, interval in self.intervals[one.name].items()
+                        measure: vars(interval)
+                        for measure, interval in self.intervals[one.name].items()
                     },
                     "reaction_p95_s": self.reaction_p95[one.name],
                     "to_baseline": None
@@ -307,11 +305,11 @@ class Result:
                     else {
                         "no_more_drops": self.no_more_drops(one.name),
                         **{
-                            figure: {
+                            measure: {
                                 "absolute": vars(found.absolute),
                                 "relative": vars(found.relative),
                             }
-                            for figure, found in self.differences[one.name].items()
+                            for measure, found in self.differences[one.name].items()
                         },
                     },
                     "to_fronts": {
@@ -345,23 +343,9 @@ class Result:
         with new_file(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
-    def write_report(self, path: Path) -> None:
-        """Write the report: one HTML file that needs no network."""
-        from flexnfv.evaluation.report import html
-
-        with new_file(path) as temporary:
-            temporary.write_text(html(self), encoding="utf-8")
-
-    def write_overview(self, path: Path) -> None:
-        """Write a picture (PNG) of the fronts and of one trace."""
-        from flexnfv.evaluation.overview import draw
-
-        with new_file(path) as temporary:
-            draw(self, temporary)
-
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN: undefined figures become null."""
+    """JSON has no NaN: undefined measures become null."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
 """Intervals and paired differences over training seeds, evaluation seeds and trace segments.
 
-A policy's sums form an array [M, S, G, Q]: member (one per training seed; a heuristic has one),
-evaluation seed, segment of a trace, quantity. A *run* is one member under one evaluation seed; its
-figure is pooled over all traces with one setting for all. The estimate is the interquartile mean
+A policy's sums form an array [M, S, G, Q]: training seed (a heuristic has one), evaluation seed,
+segment of a trace, quantity. A *run* is one training seed under one evaluation seed; its measure is
+pooled over all traces with one setting for all. The estimate is the interquartile mean
 over the runs (the mean of the middle half; with fewer than four runs nothing is trimmed).
 
 The interval is a percentile interval of a hierarchical bootstrap: training seeds are drawn with
@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from flexnfv.evaluation.metrics import ratio
 
@@ -62,7 +61,11 @@ class Difference:
 
 def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
     """Mean of the middle half: a quarter of the values is cut off at each end."""
-    return np.asarray(stats.trim_mean(values, 0.25, axis=axis), dtype=np.float64)
+    cut = values.shape[axis] // 4
+    if cut == 0:
+        return np.asarray(values.mean(axis=axis))
+    sorted_values = np.moveaxis(np.sort(values, axis=axis), axis, -1)
+    return np.asarray(sorted_values[..., cut:-cut].mean(axis=-1))
 
 
 class Draws:
@@ -94,7 +97,7 @@ class Draws:
             chances = np.full(where.size, 1 / where.size)
             self.counts[:, where] = rng.multinomial(where.size, chances, size=resamples)
 
-    def members(self, count: int, policy: str) -> IntArray:
+    def trainings(self, count: int, policy: str) -> IntArray:
         """Training seeds drawn for one policy, [B, M]: each policy was trained by itself."""
         rng = np.random.default_rng([self.entropy, *policy.encode()])
         return rng.integers(count, size=(self.resamples, count))
@@ -113,47 +116,53 @@ class Sample:
         self.name = name
         self.sums = sums
         self.draws = draws
+        self._known: dict[str, FloatArray] = {}
 
     @cached_property
     def _resampled(self) -> FloatArray:
         """Sums of every run under every resample, [B, M, S, Q]."""
         pooled = np.einsum("bg,msgq->bmsq", self.draws.counts, self.sums, optimize=True)
-        chosen = self.draws.members(self.sums.shape[0], self.name)
+        chosen = self.draws.trainings(self.sums.shape[0], self.name)
         rows = np.arange(self.draws.resamples)[:, None, None]
         return np.asarray(pooled[rows, chosen[:, :, None], self.draws.seeds[:, None, :]])
 
-    def runs(self, figure: str) -> FloatArray:
-        """The figure of every run, pooled over traces, [M, S]."""
-        return ratio(self.sums.sum(axis=2), figure)
+    def runs(self, measure: str) -> FloatArray:
+        """The measure of every run, pooled over traces, [M, S]."""
+        return ratio(self.sums.sum(axis=2), measure)
 
-    def estimate(self, figure: str) -> float:
-        """Interquartile mean over the runs; runs without the figure (no reaction) are left out."""
-        runs = self.runs(figure)
+    def estimate(self, measure: str) -> float:
+        """Interquartile mean over the runs; runs without it (no reaction) are left out."""
+        runs = self.runs(measure)
         usable = runs[np.isfinite(runs)]
         return float(interquartile_mean(usable)) if usable.size else float("nan")
 
-    def resamples(self, figure: str) -> FloatArray:
+    def resamples(self, measure: str) -> FloatArray:
         """The estimate under every resample, [B]."""
-        runs = ratio(self._resampled, figure).reshape(self.draws.resamples, -1)
+        if measure not in self._known:
+            self._known[measure] = self._resamples(measure)
+        return self._known[measure]
+
+    def _resamples(self, measure: str) -> FloatArray:
+        runs = ratio(self._resampled, measure).reshape(self.draws.resamples, -1)
         if np.isfinite(runs).all():
             return interquartile_mean(runs)
         usable = [row[np.isfinite(row)] for row in runs]
         return np.array([interquartile_mean(row) if row.size else np.nan for row in usable])
 
-    def interval(self, figure: str) -> Interval:
-        """Estimate and 95 % interval of a figure."""
-        return Interval.of(self.estimate(figure), self.resamples(figure))
+    def interval(self, measure: str) -> Interval:
+        """Estimate and 95 % interval of a measure."""
+        return Interval.of(self.estimate(measure), self.resamples(measure))
 
 
-def difference(policy: Sample, baseline: Sample, figure: str) -> Difference:
+def difference(policy: Sample, baseline: Sample, measure: str) -> Difference:
     """`policy` less `baseline`, paired.
 
     Args:
         policy, baseline: with the same draws.
-        figure: name of one of `FIGURES`.
+        measure: name of one of `MEASURES`.
     """
-    one, other = policy.estimate(figure), baseline.estimate(figure)
-    ones, others = policy.resamples(figure), baseline.resamples(figure)
+    one, other = policy.estimate(measure), baseline.estimate(measure)
+    ones, others = policy.resamples(measure), baseline.resamples(measure)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = float(np.float64(one) / other - 1)
         relatives = ones / others - 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
+from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import Interval
+from flexnfv.terminal import Listing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-    from flexnfv.evaluation.result import Result
 
 Rows = list[list[str]]
 
@@ -58,7 +58,7 @@ def comparison(result: Result) -> tuple[list[str], Rows]:
     for one in result.named:
         found = result.intervals[one.name]
         row = [
-            one.name if len(one.members) == 1 else f"{one.name} ({len(one.members)} seeds)",
+            one.name if len(one.specs) == 1 else f"{one.name} ({len(one.specs)} seeds)",
             with_interval(found["drop_rate"], 3, 100),
             with_interval(found["core_usage"], 2),
         ]
@@ -79,14 +79,14 @@ def details(result: Result) -> tuple[list[str], Rows]:
     """Heading and rows of the other figures."""
     heading = ["policy"]
     for name in _DETAILS:
-        heading.append(FIGURES[name].title)
+        heading.append(MEASURES[name].title)
         if name == "reaction_s":
             heading.append("p95 s")
     rows = []
     for one in result.named:
         row = [one.name]
         for name in _DETAILS:
-            figure = FIGURES[name]
+            figure = MEASURES[name]
             estimate = result.intervals[one.name][name].estimate
             row.append(number(estimate * figure.factor, figure.digits))
             if name == "reaction_s":
@@ -124,7 +124,6 @@ def scope(result: Result) -> str:
 def tables(result: Result) -> RenderableType:
     """The comparison for a terminal."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(scope(result))]
@@ -132,9 +131,6 @@ def tables(result: Result) -> RenderableType:
     if any(len(front.points) > 1 for front in result.fronts.values()):
         shown.append(placements(result))
     for heading, rows in shown:
-        table = Table(*heading, box=None, padding=(0, 1, 0, 0), header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        parts += [Text(""), table]
+        parts += [Text(""), Listing(heading, rows)]
     parts += [Text(f"warning: {line}", style="yellow") for line in result.warnings]
     return Group(*parts)

@@ -20,7 +20,7 @@ from flexnfv.backend import Backend, Description
 from flexnfv.backends import make_backend, options_of
 from flexnfv.chain import Calibration, Name, NFCalibration, NFType, ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import Tick
+from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.experiments import latency, pages
@@ -161,13 +161,18 @@ def calibration(
         launch_source=_source(launches) if latencies else chain.measured.launch_source,
         rerun_source=_source(reruns) if latencies else chain.measured.rerun_source,
         power=chain.measured.power,
-        nf={function: estimate(one) for function, one in found.items()},
+        nf={
+            function: estimate(one).model_copy(
+                update=chain.measured.nf[function].model_dump(include={"stateful", "files"})
+            )
+            for function, one in found.items()
+        },
     )
 
 
 def toml(measured: Calibration) -> str:
     """A calibration as TOML, as `flexnfv.chain.load_calibration` reads it."""
-    data = measured.model_dump()
+    data = measured.model_dump(exclude_none=True)  # TOML knows no null.
     functions, power = data.pop("nf"), data.pop("power")
     tables = {"power": power} | {f"nf.{name}": values for name, values in functions.items()}
     lines = [f"{key} = {_toml_value(value)}" for key, value in data.items()]
@@ -208,7 +213,8 @@ def calibrate(
     report = out.with_name(f"{out.stem}-report")
     refuse_existing(out)
     refuse_existing(report)
-    # A model varies its service once a sub-step: one a reading, as a machine's readings do.
+    # The model varies its service once a sub-step. With one sub-step a reading, its readings vary
+    # as a machine's do.
     inner = options | ({"substeps": 1} if "substeps" in options_of(backend) else {})
     found: dict[str, Measured] = {}
     description = Description(backend)
@@ -412,7 +418,7 @@ def _on_backend(
         times, inside = [], []
         for _ in range(samples):
             times.append(done(look(slow, GENTLE * rate)).processing_ns)
-            # Over the whole episode that the look was.
+            # The mean covers the whole episode of this look.
             inside += [float(ns) for ns in getattr(slow.backend, "inside_ns", ())]
         points, looks = done(overload(slow, rate))
         rings = [[one.queue for one in looks]]
@@ -467,7 +473,7 @@ def alone_chain(chain: ServiceChain, nf: NFType) -> ServiceChain:
 def _columns(latencies: Sequence[Latencies]) -> dict[str, FloatArray]:
     return {
         "launch": np.array([one.launch_s for one in latencies]),
-        # A start read off shares of packets may come out a hair before the command.
+        # The start is computed from shares of packets and may seem to precede the command.
         "rerun": np.maximum([one.rerun_s for one in latencies], 0.0),
     }
 
@@ -516,5 +522,5 @@ def _round(value: float) -> float:
 
 
 def _toml_value(value: object) -> str:
-    # JSON's strings and numbers are TOML's as well.
+    # Strings and numbers are written alike in JSON and TOML.
     return json.dumps(value, ensure_ascii=False)

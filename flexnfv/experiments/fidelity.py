@@ -18,8 +18,8 @@ import numpy.typing as npt
 from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.contestants import Contestant, check
-from flexnfv.evaluation.episode import intervals
+from flexnfv.evaluation.candidates import Candidate, check
+from flexnfv.evaluation.episodes import intervals
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode
@@ -29,6 +29,7 @@ from flexnfv.experiments.runner import Runner, kept, rates_off, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
+from flexnfv.spec import bundle_of, policy_spec
 from flexnfv.traces import Trace
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ def seconds_of(episode: Episode) -> tuple[FloatArray, IntArray]:
     """
     end, length = episode.chain["time_s"], episode.chain["interval_s"]
     start = float(end[0] - length[0])
-    # A reading may end a little before its second does.
+    # A live reading may end a little before the second that it belongs to.
     number = np.floor(end - start + min(float(np.median(length)), 1.0) / 2).astype(np.int64)
     last = np.flatnonzero(np.diff(np.append(0, number)))
-    if not last.size:  # shorter than a second: one part
+    if not last.size:  # A run shorter than a second is one part.
         last, number = np.array([len(end) - 1]), np.ones_like(number)
     return np.append(start, end[last]), np.append(0, number[last])
 
@@ -115,7 +116,7 @@ def per_second(
     for name in ("offered_pps", "delivered_pps", "dropped_pps"):
         packets = np.append(0.0, np.cumsum(episode.chain[name] * length))
         found[name] = np.diff(np.interp(edges, known, packets)) / span
-    # The reading that ends nearest to the edge.
+    # A part ends with the reading whose end lies nearest to the edge.
     last = np.minimum(np.searchsorted(end, edges[1:] - float(length.min()) / 2), len(end) - 1)
     found |= {
         "queue": episode.types["queue"][last].sum(axis=1),
@@ -164,7 +165,7 @@ def replay_claims(model: Episode, other: Episode) -> tuple[Claim, ...]:
         THROUGHPUT_WITHIN * theirs["delivered_pps"]
     )
     compared = int(seconds[1][-1])
-    # A second that one of the two lacks was not near.
+    # A second that only one run has cannot count as near.
     whole = max(compared, int(seconds_of(model)[1][-1]))
     share = float(theirs["seconds"][near].sum()) / whole
     return (
@@ -211,11 +212,11 @@ def fidelity(
         BackendError: the backend died.
         KeyboardInterrupt: Ctrl-C, SIGTERM. `out` has the policies that were finished before.
     """
-    judged = modelled or chain
+    policy_chain = modelled or chain
     refuse_existing(out)
     if not policies:
         raise InputError("no policy to compare", where="policies", fix="name at least one")
-    check([Contestant(spec, (spec,)) for spec in policies], judged, trace)
+    check([Candidate(spec, (spec,)) for spec in policies], policy_chain, trace)
     findings: list[Finding] = []
     lasts = intervals(trace, chain) - 1
     with (
@@ -227,20 +228,20 @@ def fidelity(
             for spec in policies:
                 tell(f"{backend}: {spec}")
                 # The policy takes its thresholds from the same calibration on both sides.
-                other = live.run(chain, make_policy(spec), trace, seed, judged)
+                other = live.run(chain, make_policy(spec), trace, seed, policy_chain)
                 tell(f"model: {spec}")
-                closed = model.run(judged, make_policy(spec), trace, seed)
+                closed = model.run(policy_chain, make_policy(spec), trace, seed)
                 replayed = None
                 if replay_targets:
                     again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                    replayed = model.run(judged, again, trace, seed)
+                    replayed = model.run(policy_chain, again, trace, seed)
                 description = live.backend(chain).description
                 found = compare(spec, backend, other, closed, replayed, taken=findings)
                 findings.append(
                     replace(
                         found,
                         claims=(traffic_claim(rates_off(other, trace)), *found.claims),
-                        notes=(*found.notes, *_scales(judged, description)),
+                        notes=(*found.notes, *_scales(policy_chain, description)),
                     )
                 )
                 facts = made_with() | {
@@ -248,7 +249,7 @@ def fidelity(
                     "chain": chain.name,
                     "policies": list(policies),
                     "seed": seed,
-                    "model's calibration": judged.calibration,
+                    "model's calibration": policy_chain.calibration,
                     backend: asdict(description),
                 }
                 _keep(out, f"The model against {backend}", {backend: findings}, facts)
@@ -320,7 +321,8 @@ def compare(
         }
         for n in range(len(courses[backend]["second"]))
     ]
-    stem = Path(spec.partition(":")[0]).stem or "policy"
+    bundle = bundle_of(spec)
+    stem = (bundle.stem if bundle else policy_spec(spec).head) or "policy"
     name, names = stem, {one.name for one in taken}
     while name in names:
         name = f"{stem}-{len(names) + 1}"

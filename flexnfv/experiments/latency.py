@@ -78,7 +78,7 @@ def _until_running(bench: Workbench) -> float:
 
 def _start_s(bench: Workbench, first: Reading, joined: npt.NDArray[Any]) -> float:
     """When an instance began: by its stamp, or from its share of a full interval's packets."""
-    # The interval after may still serve what waited for the instance.
+    # Packets that waited for the instance may still be served in the next interval.
     bench.read()
     full, nf_type = bench.read(), bench.nf_type
     stamps = bench.first_packet_s()

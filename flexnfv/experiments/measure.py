@@ -75,7 +75,7 @@ def look(bench: Workbench, pps: float, seconds: float = LOOK_S, *, flood: bool =
     served = np.array([reading.served_pps[t].sum() for reading in readings])
     queue = np.array([reading.queue[t].sum() for reading in readings])
     grown = (offered - lost - served)[1:].sum() - (queue[-1] - queue[0]) / bench.interval_s
-    taken_pps = max(grown, 0.0)  # summed over the readings, as the others are
+    taken_pps = max(grown, 0.0)  # Like the others, this is a sum over the readings.
     times = [reading.processing_ns[t][reading.state[t] == RUNNING].mean() for reading in readings]
     return Look(
         offered_pps=float(np.median(offered)),
@@ -120,7 +120,7 @@ def loss_free_rate(bench: Workbench, guess_pps: float) -> float:
         low, high = low / 2, low
     else:
         raise BackendError(f"an instance lost packets even at {low:.3g} packets/s")
-    # The rate lies a little above what overload leaves: far overload would cost bisection steps.
+    # The search starts a little above what overload leaves; farther off it needs more steps.
     for near in (1.25 * low, 1.5 * low):
         if near < high and not carries(bench, near):
             high = near

@@ -7,20 +7,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Final
 
-from flexnfv.experiments.findings import Claim, Finding, Row, Value
+from flexnfv.experiments.findings import Finding, Row, Value
+from flexnfv.templating import page
 
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
-h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em}img{max-width:100%}
-table{border-collapse:collapse;margin:1em 0;font-size:.85em}.scroll{overflow-x:auto}
-th,td{padding:.2em .6em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-.note{color:#555;font-size:.9em}.claims td{text-align:left;white-space:normal}
-.pass{color:#006b3c;font-weight:bold}.fail{color:#b00020;font-weight:bold}
-"""
 MOST_ROWS: Final = 60
 """Rows of data that the page shows; the CSV holds all."""
 
@@ -81,7 +73,7 @@ def write(
         findings: by backend.
         facts: what was run, where and with what, for page and JSON.
     """
-    sections: list[str] = []
+    sections: list[dict[str, object]] = []
     for backend, group in findings.items():
         folder = directory / backend
         folder.mkdir(exist_ok=True)
@@ -91,16 +83,8 @@ def write(
             _put(folder / f"{finding.name}.csv", csv_text(finding.rows).encode())
             sections.append(_section(backend, finding, picture))
     _put(directory / "result.json", json_text(findings, facts).encode())
-    page = [
-        "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
-        *sections,
-        "<h2>What was run</h2>",
-        _table(("", ""), [(key, str(value)) for key, value in facts.items()]),
-        "</body></html>",
-    ]
-    _put(directory / "report.html", "\n".join(page).encode())
+    html = page("findings.html", title=title, sections=sections, facts=facts.items())
+    _put(directory / "report.html", html.encode())
 
 
 def _put(path: Path, data: bytes) -> None:
@@ -109,45 +93,18 @@ def _put(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def _section(backend: str, finding: Finding, picture: bytes) -> str:
-    image = base64.b64encode(picture).decode("ascii")
-    rows = list(finding.rows)
-    shown = rows[:MOST_ROWS]
-    more = (
-        f"<p class='note'>{len(rows) - len(shown)} more rows in "
-        f"{escape(backend)}/{escape(finding.name)}.csv</p>"
-        if len(shown) < len(rows)
-        else ""
-    )
-    return "\n".join(
-        [
-            f"<h2>{escape(finding.title)} — {escape(backend)}</h2>",
-            _claims(finding.claims),
-            f"<img alt='{escape(finding.title)}' src='data:image/png;base64,{image}'>",
-            *(f"<p class='note'>{escape(note)}</p>" for note in finding.notes),
-            "<details><summary>Data</summary>",
-            _table(list(shown[0]) if shown else (), [list(row.values()) for row in shown]),
-            more,
-            "</details>",
-        ]
-    )
+def _section(backend: str, finding: Finding, picture: bytes) -> dict[str, object]:
+    """What the page names of one finding."""
+    shown = list(finding.rows)[:MOST_ROWS]
+    return {
+        "backend": backend,
+        "finding": finding,
+        "picture": base64.b64encode(picture).decode("ascii"),
+        "heading": list(shown[0]) if shown else [],
+        "rows": [[_cell(value) for value in row.values()] for row in shown],
+        "more": len(finding.rows) - len(shown),
+    }
 
 
-def _claims(claims: Sequence[Claim]) -> str:
-    lines = [
-        f"<tr><td class='{'pass' if claim.holds else 'fail'}'>{'pass' if claim.holds else 'fail'}"
-        f"</td><td>{escape(claim.name)}</td><td>{escape(claim.measured)}</td>"
-        f"<td>{escape(claim.wanted)}</td></tr>"
-        for claim in claims
-    ]
-    head = "<tr><th></th><th>claim</th><th>measured</th><th>wanted</th></tr>"
-    return f"<table class='claims'>{head}{''.join(lines)}</table>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    def cell(value: Value) -> str:
-        return f"<td>{escape(f'{value:.6g}' if isinstance(value, float) else str(value))}</td>"
-
-    lines = [f"<tr>{''.join(cell(value) for value in row)}</tr>" for row in rows]
-    heading = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return f"<div class='scroll'><table><tr>{heading}</tr>{''.join(lines)}</table></div>"
+def _cell(value: Value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

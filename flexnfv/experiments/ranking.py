@@ -20,10 +20,10 @@ import numpy as np
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result, benchmark
-from flexnfv.evaluation.contestants import check, contestants
+from flexnfv.evaluation.candidates import candidates, check
 from flexnfv.evaluation.grid import MANIFEST
 from flexnfv.evaluation.machine import made_with
-from flexnfv.evaluation.metrics import FIGURES
+from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.statistics import Interval
 from flexnfv.evaluation.traffic import Peak, Traffic, resolve
@@ -134,7 +134,7 @@ def ranking(
         BackendError: the backend died; what is finished stays.
         KeyboardInterrupt: Ctrl-C; what is finished stays.
     """
-    named = contestants(policies)
+    named = candidates(policies)
     if len(named) < 2:
         raise InputError("one policy has no rank", where="policies", fix="name at least two")
     if not 1 <= repetitions <= 1000:
@@ -143,10 +143,10 @@ def ranking(
         refuse_existing(out)
     traffic = resolve(traces, chain, peak=peak)
     with Runner(backend, runs=1, **(options or {})) as runner:
-        # What it refuses (too fast a trace, say) is refused before anything is written.
+        # The backend must refuse, say, too fast a trace before anything is written.
         runner.try_out(chain, max(traffic, key=lambda trace: trace.peak_pps))
         timed = not runner.reproducible
-    episodes = sum(len(one.members) for one in named) * repetitions
+    episodes = sum(len(one.specs) for one in named) * repetitions
     seconds = episodes * sum(trace.duration_s for trace in traffic)
 
     def run(name: str, folder: str, on: ServiceChain, given: Mapping[str, Any]) -> Result:
@@ -162,17 +162,17 @@ def ranking(
             backend=name,
             options=given,
             peak="keep",
-            judged=on.with_calibration(judged.measured),
+            policy_chain=on.with_calibration(policy_chain.measured),
             started=started,
         )
 
-    judged = modelled or chain
-    check(named, judged, traffic[0])
+    policy_chain = modelled or chain
+    check(named, policy_chain, traffic[0])
     tell(
         f"{episodes * len(traffic)} episodes on either backend; {backend}"
         + (f" takes about {seconds / 60:.0f} minutes at most" if timed else " takes seconds")
     )
-    model = run("model", "model", judged, {})
+    model = run("model", "model", policy_chain, {})
     other = run(backend, OTHER, chain, options or {})
     findings = [
         compare(number, trace.name, model.on(trace.name), other.on(trace.name), backend)
@@ -183,7 +183,7 @@ def ranking(
             "chain": f"{chain.name}, interval {chain.interval_s:g} s",
             "policies": ", ".join(one.name for one in named),
             "repetitions": repetitions,
-            "model's calibration": judged.calibration,
+            "model's calibration": policy_chain.calibration,
             backend: other.backend,
         }
         with new_directory(out / "report") as directory:
@@ -293,16 +293,16 @@ def draw(figure: Figure, both: Mapping[str, Mapping[str, Mapping[str, Interval]]
     """Each policy's figures with their intervals, one colour per backend."""
     panels = figure.subplots(1, len(RANKED), sharey=True)
     for axes, name in zip(panels, RANKED, strict=True):
-        factor = FIGURES[name].factor
+        factor = MEASURES[name].factor
         for shift, (where, figures) in enumerate(both.items()):
             found = list(figures[name].values())
             middle = np.array([one.estimate for one in found]) * factor
             ends = np.array([[one.low for one in found], [one.high for one in found]]) * factor
-            # The estimate trims runs, so it may lie beside its interval by a hair.
+            # The interquartile mean trims runs, so it may lie just outside its interval.
             reach = np.maximum(np.abs(ends - middle), 0)
             places = np.arange(len(found)) + 0.15 * shift
             axes.errorbar(middle, places, xerr=reach, fmt="o", capsize=3, label=where)
-        axes.set_xlabel(FIGURES[name].title)
+        axes.set_xlabel(MEASURES[name].title)
         axes.grid(alpha=0.3)
     labels = list(next(iter(both.values()))[RANKED[0]])
     panels[0].set_yticks(range(len(labels)), labels, fontsize=8)

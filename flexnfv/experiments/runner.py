@@ -14,7 +14,7 @@ from flexnfv.backend import Backend
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import Tick, run_episode
+from flexnfv.evaluation.episodes import Tick, run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.findings import Claim
 from flexnfv.policy import Policy, make_policy
@@ -113,10 +113,12 @@ class Runner:
         policy: Policy,
         trace: Trace,
         seed: int,
-        judged: ServiceChain | None = None,
+        policy_chain: ServiceChain | None = None,
     ) -> Episode:
-        """The records of a policy object, which are not kept; `judged` as in `run_episode`."""
-        return run_episode(policy, self.backend(chain), trace, seed, self._tick, judged=judged)
+        """The records of a policy object, not kept; `policy_chain` as in `run_episode`."""
+        return run_episode(
+            policy, self.backend(chain), trace, seed, self._tick, policy_chain=policy_chain
+        )
 
     def enough(self, right: Iterable[bool]) -> bool:
         """Whether a claim that is right in these runs holds.

@@ -127,7 +127,7 @@ def _drops(
     within = DROPS_WITHIN_MPPS[runner.reproducible]
     most = NO_DROPS_MPPS[runner.reproducible]
     found = float(np.median(opennetvm_mpps))
-    # On the model no run may lose anything; a live one may meet other work on its cores.
+    # The model must lose nothing in any run; on a live chain other work may disturb one.
     which, settled = (
         ("worst", float(flexnfv_mpps.max()))
         if runner.reproducible

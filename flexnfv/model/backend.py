@@ -78,20 +78,14 @@ class ModelBackend:
             self._shape = (count, self.chain.types)
         places = np.arange(count) if rows is None else np.asarray(rows, np.int64)
         words = self._words([None] * count if seeds is None else seeds)
-        # Those of one length and one number of rates per interval start together.
-        groups: dict[tuple[int, int], list[int]] = {}
-        for number, (rates, per_interval) in enumerate(series):
-            groups.setdefault((len(rates), per_interval), []).append(number)
-        for (_, per_interval), members in groups.items():
-            self.model.reset_envs(
-                places[members],
-                np.stack([series[number][0] for number in members]),
-                words[members],
-                rates_per_interval=per_interval,
-            )
-        reading = self.model.reading
-        reading.mapping[...] = self.chain.mapping_kinds
-        return reading
+        lengths = [len(rates) for rates, _ in series]
+        padded = np.zeros((count, max(lengths, default=1)))
+        for row, (rates, _) in zip(padded, series, strict=True):
+            row[: len(rates)] = rates
+        per_interval = [number for _, number in series]
+        return self.model.reset_envs(
+            places, padded, words, rates_per_interval=per_interval, lengths=lengths
+        )
 
     def step(self, decision: Decision | IntArray, rows: IntArray | None = None) -> Reading:
         """Apply a decision, let one monitor interval pass, and read (`Backend.step`).
@@ -101,7 +95,7 @@ class ModelBackend:
         """
         shape = self._shape if rows is None else (len(rows), self.chain.types)
         try:
-            return self.model.step(check_decision(decision, shape).targets, rows)
+            return self.model.step(check_decision(decision, shape), rows)
         except ValueError as error:
             raise InputError(str(error), where="step") from error
 

@@ -8,17 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
+from flexnfv.compiled import bound
+from flexnfv.decision import KEEP, Decision
 from flexnfv.flows import splitmix64
-from flexnfv.mapping import BUCKETS, NO_INSTANCE
+from flexnfv.model.arrays import new_scratch, new_state, outputs_of
 from flexnfv.model.constants import constants_of
-from flexnfv.model.kernel import Figures, State, advance
+from flexnfv.model.kernel import advance
 from flexnfv.reading import Reading
 from flexnfv.states import RUNNING, STOPPED, StartKind
 
 IntArray = npt.NDArray[np.int64]
 
-_QUEUES = ("queue", "queue_peak")
+_BOUND = ("_advance", "_outputs")
+"""What a copy of a model makes anew: it belongs to the arrays of the one that it is a copy of."""
+_ZERO_AT_RESET = (
+    *("interval", "doomed", "dying", "queue", "mix", "transit", "load", "share", "throttled"),
+    *("parked_at_s", "buckets", "held", "existing", "present"),
+)
+"""Arrays of the state that an episode starts with at zero."""
 
 
 class BatchModel:
@@ -58,63 +65,39 @@ class BatchModel:
         self.substeps = substeps
         self.plain = plain
         self._seeds = np.random.default_rng(seed)
-        self._options: dict[str, Any] = {
-            "count_flows": count_flows,
-            "death_rate_per_s": death_rate_per_s,
-        }
         self._constants = constants_of(
-            chain, substeps=substeps, rates_per_interval=1, **self._options
+            chain, substeps=substeps, count_flows=count_flows, death_rate_per_s=death_rate_per_s
         )
         self._all = np.arange(batch)
-        types, slots, paths = chain.types, chain.slots, len(chain.paths)
-        self._length = np.zeros(batch, np.int64)
-        self._state = State(
-            stream=np.zeros(batch, np.uint64),
-            interval=np.zeros(batch, np.int64),
-            rates=np.zeros((batch, 1)),
-            wait_s=np.full((batch, types, slots), np.inf),
-            due_s=np.full(batch, np.inf),
-            doomed=np.zeros((batch, types, slots), np.bool_),
-            dying=np.zeros(batch, np.bool_),
-            present=np.zeros((batch, types), np.int64),
-            mix=np.zeros((batch, paths, types, slots)),
-            transit=np.zeros((batch, paths, types)),
-            load=np.zeros((batch, types, slots)),
-            share=np.zeros((batch, types, slots)),
-            unmapped=np.zeros((batch, types)),
-            top_share=np.zeros((batch, types)),
-            table=np.full((batch, types, BUCKETS), NO_INSTANCE, np.int16),
-            row=np.zeros((batch, types, slots), np.int64),
-            existing=np.zeros((batch, types), np.int64),
-            throttled=np.zeros((batch, types, slots), np.bool_),
-        )
-        reading = Reading.zeros(types, slots, (batch,))
+        self._keep = np.full((batch, chain.types), KEEP)
+        self._state = new_state(chain, batch)
+        reading = Reading.zeros(chain.types, chain.slots, (batch,))
         reading.interval_s[...] = chain.interval_s
         reading.processing_ns[...] = chain.processing_ns[:, None]
+        reading.load_if_blocked[...] = np.inf
         self._arrays = dict(reading.items())
-        # A reading tells what lies in the rings of a dataplane at the calibration's scale.
-        self._scale = chain.measured.scale
-        self._queues = {} if self._scale == 1 else {n: self._arrays[n].copy() for n in _QUEUES}
-        self._figures = self._make_figures()
-        self._advance = advance if plain else compiled(advance)
+        self._bind()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_advance": None, "_figures": None}
+        return {name: value for name, value in self.__dict__.items() if name not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._figures = self._make_figures()
-        self._advance = advance if self.plain else compiled(advance)
+        self._bind()
 
-    def _make_figures(self) -> Figures:
-        """The kernel's view of the buffers; queues in the chain's own packets are its own."""
-        arrays = self._arrays | self._queues
-        return Figures(**{name: arrays[name] for name in Figures._fields})
+    def _bind(self) -> None:
+        """Let the kernel know its arrays, whenever one of them is another."""
+        self._outputs = outputs_of(self.reading)
+        self._advance = bound(
+            advance,
+            *(self._constants, self._state, self._outputs, new_scratch(self.chain)),
+            plain=self.plain,
+        )
 
     @property
     def remaining(self) -> IntArray:
         """Intervals that each environment's traffic still holds, [B]."""
-        return self._length - self._state.interval
+        return self._state.intervals - self._state.interval
 
     @property
     def in_transit(self) -> npt.NDArray[np.float64]:
@@ -124,9 +107,7 @@ class BatchModel:
     @property
     def reading(self) -> Reading:
         """The last reading of every environment."""
-        reading = object.__new__(Reading)
-        reading.__dict__.update(self._arrays)
-        return reading
+        return Reading.of(self._arrays)
 
     def reset_envs(
         self,
@@ -134,7 +115,9 @@ class BatchModel:
         rates: npt.ArrayLike,
         seeds: npt.ArrayLike | None = None,
         *,
-        rates_per_interval: int = 1,
+        rates_per_interval: npt.ArrayLike = 1,
+        series: npt.ArrayLike | None = None,
+        lengths: npt.ArrayLike | None = None,
     ) -> Reading:
         """Start an episode in some environments.
 
@@ -142,10 +125,13 @@ class BatchModel:
 
         Args:
             envs: their indices, [n], or a mask, bool [B].
-            rates: offered packets/s, [n, intervals x rates_per_interval] (or without n: for all).
+            rates: offered packets/s, [n, most] (or without n: for all); with `series`, [S, most].
             seeds: of their randomness, whole numbers of at most 64 bits, [n]; drawn if None.
-            rates_per_interval: rates that an interval holds, a divisor of `substeps`. All
-                environments have the same: another number is possible only in a reset of all.
+            rates_per_interval: rates that an interval holds, divisors of `substeps`, [n] or one.
+            series: the row of `rates` that each environment is offered, [n], so that many share
+                one copy of a trace. The rates of all environments are replaced then, so that all
+                must be reset.
+            lengths: how many rates of its row each environment is offered, [n]; all if None.
 
         Returns:
             The reading of all environments; those not reset keep their last one.
@@ -153,56 +139,62 @@ class BatchModel:
         Raises:
             ValueError: a shape or a number does not fit, or a rate is negative or not finite.
         """
-        chosen = np.asarray(envs)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen.astype(np.int64)
-        if chosen.ndim != 1 or ((chosen < 0) | (chosen >= self.batch)).any():
-            raise ValueError(f"environments must be indices of 0 to {self.batch - 1} or a mask")
-        self._set_traffic(chosen, np.asarray(rates, np.float64), rates_per_interval)
+        chosen = self._chosen(envs)
         if seeds is None:
             words = self._seeds.integers(0, 1 << 64, chosen.size, np.uint64)
         else:
             words = np.asarray(seeds).astype(np.uint64)
         if words.shape != chosen.shape:
             raise ValueError(f"{words.size} seeds for {chosen.size} environments")
-        s, f = self._state, self._figures
+        self._set_traffic(
+            chosen,
+            np.asarray(rates, np.float64),
+            _per_env("rates_per_interval", rates_per_interval, chosen),
+            None if series is None else _per_env("series", series, chosen),
+            None if lengths is None else _per_env("lengths", lengths, chosen),
+        )
+        s, o, chain = self._state, self._outputs, self.chain
         s.stream[chosen] = [splitmix64(int(word), 1)[0] for word in words]
-        for array in (s.interval, s.doomed, s.dying, s.mix, s.transit, s.load, s.throttled):
-            array[chosen] = 0
-        s.existing[chosen] = 0
-        s.wait_s[chosen] = np.inf
-        s.due_s[chosen] = np.inf
-        s.table[chosen] = NO_INSTANCE
-        for kept in (f.queue, f.parked_s):
-            kept[chosen] = 0.0
-        running = np.arange(self.chain.slots) < self.chain.initial_instances[:, None]
-        f.state[chosen] = np.where(running, RUNNING, STOPPED)
-        f.start_kind[chosen] = np.where(running, StartKind.PROCESS, StartKind.NONE)
-        self._run(chosen, np.zeros((chosen.size, self.chain.types), np.int64), decide=False)
+        for array in _ZERO_AT_RESET:
+            getattr(s, array)[chosen] = 0
+        for array in ("wait_s", "due_s"):
+            getattr(s, array)[chosen] = np.inf
+        for output in o:
+            output[chosen] = 0
+        o.load_if_blocked[chosen] = np.inf
+        running = np.arange(chain.slots) < chain.initial_instances[:, None]
+        o.state[chosen] = np.where(running, RUNNING, STOPPED)
+        o.start_kind[chosen] = np.where(running, StartKind.PROCESS, StartKind.NONE)
+        o.mapping[chosen] = chain.mapping_kinds
+        s.spread_by[chosen] = chain.mapping_kinds
+        s.used[chosen] = chain.initial_instances
+        nothing = self._keep[: chosen.size]
+        self._run(chosen, nothing, nothing, nothing, decides=False)
         return self.reading
 
-    def step(self, targets: npt.ArrayLike, envs: npt.ArrayLike | None = None) -> Reading:
-        """Apply targets and let one monitor interval pass.
+    def step(
+        self, decision: Decision | npt.ArrayLike, envs: npt.ArrayLike | None = None
+    ) -> Reading:
+        """Apply a decision and let one monitor interval pass.
 
         Args:
-            targets: wanted instances (running plus launching), whole numbers, [B, T], or one row
-                for each entry of `envs`.
+            decision: whole numbers, [B, T] (targets alone, or with levers), or one row for each
+                entry of `envs`.
             envs: indices of the environments to step, [n]; all if None.
 
         Returns:
             The reading of all environments; those not stepped keep their last one.
 
         Raises:
-            ValueError: targets of a wrong shape, or an environment without traffic left.
+            ValueError: fields of a wrong shape, or an environment without traffic left.
         """
         chosen = self._all if envs is None else np.asarray(envs, np.int64)
-        wanted = np.ascontiguousarray(targets, np.int64)
-        if wanted.shape != (chosen.size, self.chain.types):
-            raise ValueError(
-                f"targets have shape {wanted.shape}, expected {(chosen.size, self.chain.types)}"
-            )
-        if (self._state.interval[chosen] >= self._length[chosen]).any():
-            raise ValueError("an environment has no traffic left: reset it first")
-        self._run(chosen, wanted, decide=True)
+        given = Decision.of(decision)
+        fields = [
+            self._field(name, getattr(given, name), chosen)
+            for name in ("targets", "mapping", "spares")
+        ]
+        self._run(chosen, *fields, decides=True)
         return self.reading
 
     def kill(self, env: int, nf_type: int, slot: int) -> None:
@@ -211,46 +203,108 @@ class BatchModel:
         Raises:
             ValueError: there is no instance in that slot.
         """
-        if self._figures.state[env, nf_type, slot] == STOPPED:
+        if self._outputs.state[env, nf_type, slot] == STOPPED:
             raise ValueError(f"no instance in slot {slot} of NF type {nf_type}")
         self._state.doomed[env, nf_type, slot] = True
         self._state.dying[env] = True
 
-    def _run(self, envs: IntArray, targets: IntArray, *, decide: bool) -> None:
+    def _run(
+        self,
+        envs: IntArray,
+        targets: IntArray,
+        mapping: IntArray,
+        spares: IntArray,
+        *,
+        decides: bool,
+    ) -> None:
+        arguments = envs, targets, mapping, spares, decides, 0, 1
         if self.plain:
             with np.errstate(over="ignore"):  # 64-bit words wrap
-                self._advance(self._constants, self._state, self._figures, envs, targets, decide)
+                done = self._advance(*arguments)
         else:
-            self._advance(self._constants, self._state, self._figures, envs, targets, decide)
-        for name, own in self._queues.items():
-            # Not above the ring by a rounding error.
-            self._arrays[name][envs] = np.minimum(
-                own[envs] * self._scale, self.chain.ring_slots[:, None]
-            )
+            done = self._advance(*arguments)
+        if not done:
+            raise ValueError("an environment has no traffic left: reset it first")
+
+    def _field(self, name: str, values: npt.ArrayLike | None, envs: IntArray) -> IntArray:
+        """One field of a decision as the kernel takes it, [n, T]."""
+        shape = envs.size, self.chain.types
+        if values is None:
+            return self._keep[: envs.size]
+        array = np.ascontiguousarray(values, np.int64)
+        if array.shape != shape:
+            raise ValueError(f"{name} have shape {array.shape}, expected {shape}")
+        return array
+
+    def _chosen(self, envs: npt.ArrayLike) -> IntArray:
+        chosen = np.asarray(envs)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen.astype(np.int64)
+        if chosen.ndim != 1 or ((chosen < 0) | (chosen >= self.batch)).any():
+            raise ValueError(f"environments must be indices of 0 to {self.batch - 1} or a mask")
+        return chosen
 
     def _set_traffic(
-        self, envs: IntArray, rates: npt.NDArray[np.float64], rates_per_interval: int
+        self,
+        envs: IntArray,
+        rates: npt.NDArray[np.float64],
+        per_interval: IntArray,
+        series: IntArray | None,
+        lengths: IntArray | None,
     ) -> None:
-        if rates_per_interval < 1 or self.substeps % rates_per_interval:
-            raise ValueError(
-                f"{rates_per_interval} rates per interval do not divide {self.substeps} sub-steps"
-            )
+        for number in np.unique(per_interval):
+            if number < 1 or self.substeps % number:
+                raise ValueError(
+                    f"{number} rates per interval do not divide {self.substeps} sub-steps"
+                )
         if rates.ndim == 1:
-            rates = np.broadcast_to(rates, (envs.size, rates.size))
-        if rates.ndim != 2 or rates.shape[0] != envs.size:
+            rates = np.broadcast_to(rates, (envs.size if series is None else 1, rates.size))
+        if rates.ndim != 2 or (series is None and rates.shape[0] != envs.size):
             raise ValueError(f"rates have shape {rates.shape}, expected ({envs.size}, length)")
-        if rates.shape[1] == 0 or rates.shape[1] % rates_per_interval:
-            raise ValueError(f"{rates.shape[1]} rates are no whole number of intervals")
         if not np.isfinite(rates).all() or (rates < 0).any():
             raise ValueError("rates must be finite and not negative")
-        if rates_per_interval != self._constants.rates_per_interval:
-            if np.unique(envs).size != self.batch:
-                raise ValueError("rates_per_interval must be the same for all environments")
-            self._constants = self._constants._replace(rates_per_interval=rates_per_interval)
+        given = np.full(envs.size, rates.shape[1]) if lengths is None else lengths
+        wrong = (given < 1) | (given > rates.shape[1]) | (given % per_interval > 0)
+        if wrong.any():
+            raise ValueError(f"{given[wrong][0]} rates are no whole number of intervals")
+        if series is None:
+            self._copy_rates(envs, rates)
+        else:
+            self._share_rates(envs, rates, series)
+        self._state.intervals[envs] = given // per_interval
+        self._state.rates_per_interval[envs] = per_interval
+
+    def _share_rates(
+        self, envs: IntArray, rates: npt.NDArray[np.float64], series: IntArray
+    ) -> None:
+        """Let environments share the rows of one table of rates."""
+        if np.unique(envs).size != self.batch:
+            raise ValueError("series need a reset of all environments")
+        if ((series < 0) | (series >= len(rates))).any():
+            raise ValueError(f"series must be rows of 0 to {len(rates) - 1}")
+        self._state.series[envs] = series
+        self._state = self._state._replace(rates=np.ascontiguousarray(rates))
+        self._bind()
+
+    def _copy_rates(self, envs: IntArray, rates: npt.NDArray[np.float64]) -> None:
+        """Give environments rates of their own, in the row of their own number."""
         held = self._state.rates
-        if rates.shape[1] > held.shape[1]:
+        all_envs = np.unique(envs).size == self.batch
+        shared = (self._state.series != self._all).any()
+        if shared and not all_envs:
+            raise ValueError("environments that share series need a reset of all")
+        if shared or len(held) != self.batch or rates.shape[1] > held.shape[1]:
             grown = np.zeros((self.batch, rates.shape[1]))
-            grown[:, : held.shape[1]] = held
+            if not all_envs:
+                grown[:, : held.shape[1]] = held
+            self._state.series[:] = self._all
             self._state = self._state._replace(rates=grown)
+            self._bind()
         self._state.rates[envs, : rates.shape[1]] = rates
-        self._length[envs] = rates.shape[1] // rates_per_interval
+
+
+def _per_env(name: str, values: npt.ArrayLike, envs: IntArray) -> IntArray:
+    """Whole numbers, one for each environment or one for all, as [n]."""
+    array = np.asarray(values, np.int64)
+    if array.shape not in ((), envs.shape):
+        raise ValueError(f"{array.size} {name} for {envs.size} environments")
+    return np.broadcast_to(array, envs.shape)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 
 from flexnfv.chain import ServiceChain
 from flexnfv.flows import FlowSet
-from flexnfv.mapping import BUCKETS, bucket_weights, modulus_weights
-from flexnfv.model.kernel import LEAVES, Constants, Floats, Ints
+from flexnfv.mapping import BUCKETS, WEIGHT_UNIT, bucket_weights, modulus_weights, score
+from flexnfv.model.arrays import WORD_BITS, WORDS, Constants, Ints, Words
+from flexnfv.model.service import LEAVES
 
 
 def constants_of(
     chain: ServiceChain,
     *,
     substeps: int,
-    rates_per_interval: int,
     count_flows: bool,
     death_rate_per_s: float,
 ) -> Constants:
@@ -34,16 +35,10 @@ def constants_of(
     behind = np.zeros(types, np.bool_)
     if chain.mode == "backpressure":
         behind[following[following >= 0]] = True
-    visit = chain.through.copy()
-    hashes, hash_flows = np.unique(flows.hashes, return_counts=True)
-    residue = np.zeros((slots + 1, hashes.size), np.int8)
-    if count_flows:
-        for j in range(1, slots + 1):
-            residue[j] = hashes % np.uint32(j)
+    hashes, hash_flows = (one.astype(np.int64) for one in _counted(flows))
     return Constants(
         interval_s=chain.interval_s,
         substeps=substeps,
-        rates_per_interval=rates_per_interval,
         core_budget=chain.core_budget,
         park_timeout_s=np.inf if chain.park_timeout_s is None else chain.park_timeout_s,
         launch_s=calibration.launch_s,
@@ -54,6 +49,7 @@ def constants_of(
         idle_poll_w=calibration.power.idle_poll_w,
         parked_w=calibration.power.parked_w,
         death_rate_per_s=death_rate_per_s,
+        scale=calibration.scale,
         backpressure=chain.mode == "backpressure",
         count_flows=count_flows,
         capacity_pps=chain.capacity_pps.copy(),
@@ -62,30 +58,62 @@ def constants_of(
         overload_span=chain.overload_span.copy(),
         jitter=chain.jitter.copy(),
         ring_packets=chain.ring_packets.copy(),
+        ring_slots=chain.ring_slots.astype(np.float64),
         min_instances=chain.min_instances.copy(),
         max_instances=chain.own_slots.copy(),
         cores_per_instance=chain.cores_per_instance.copy(),
-        mapping_kinds=chain.mapping_kinds.copy(),
         order=order,
         entry=np.array([path[0] for path in chain.paths], np.int64),
         following=following,
         back=back,
         behind=behind,
         path_share=chain.path_shares.copy(),
-        visit=visit,
-        bucket_weight=bucket_weights(flows.hashes, flows.weights),
-        modulus_weight=_modulus_weights(flows, slots),
-        bucket_flows=np.bincount(flows.hashes % np.uint32(BUCKETS), minlength=BUCKETS).astype(
-            np.int64
-        ),
-        residue=residue,
-        hash_flows=hash_flows.astype(np.int64),
+        visit=chain.through.copy(),
+        bucket_weight=(bucket_weights(flows.hashes, flows.weights) / WEIGHT_UNIT).astype(np.int64),
+        modulus_weight=modulus_weights(flows.hashes, flows.weights, slots),
+        beats=_beats(slots),
+        hashes=hashes,
+        hash_flows=hash_flows,
+        bucket_flows=_flows_of(hashes % BUCKETS, hash_flows, BUCKETS),
+        residue_flows=_residue_flows(hashes, hash_flows, slots if count_flows else 0),
         flows=flows.count,
     )
 
 
-def _modulus_weights(flows: FlowSet, slots: int) -> Floats:
-    return modulus_weights(flows.hashes, flows.weights, slots)
+def _counted(flows: FlowSet) -> tuple[Ints, Ints]:
+    """Distinct hashes, [U], and how many flows have each, [U]."""
+    return np.unique(flows.hashes, return_counts=True)
+
+
+def _flows_of(group: Ints, hash_flows: Ints, groups: int) -> Ints:
+    """Flows in each group, [groups], of hashes that lie in `group`, [U]."""
+    return np.bincount(group, weights=hash_flows, minlength=groups).astype(np.int64)
+
+
+def _residue_flows(hashes: Ints, hash_flows: Ints, slots: int) -> Ints:
+    """Flows whose hash has residue a modulo i and b modulo j, [R, R].
+
+    Residue a modulo i, of 0 to i - 1, has row i (i - 1) / 2 + a; so has b modulo j its column.
+    """
+    rows = slots * (slots + 1) // 2
+    found = np.zeros((rows, rows), np.int64)
+    for i in range(1, slots + 1):
+        for j in range(1, slots + 1):
+            pairs = _flows_of(hashes % i * j + hashes % j, hash_flows, i * j).reshape(i, j)
+            found[i * (i - 1) // 2 :, j * (j - 1) // 2 :][:i, :j] = pairs
+    return found
+
+
+@cache
+def _beats(slots: int) -> Words:
+    """Sets of buckets for which one slot outranks another under rendezvous, [I, I, WORDS]."""
+    scores = np.array([[score(bucket, slot) for bucket in range(BUCKETS)] for slot in range(slots)])
+    above = scores[:, None] > scores[None]
+    tied = scores[:, None] == scores[None]
+    earlier = np.arange(slots)[:, None] < np.arange(slots)[None]
+    wins = above | (tied & earlier[..., None])
+    bits = wins.reshape(slots, slots, WORDS, WORD_BITS).astype(np.uint64)
+    return np.asarray(np.bitwise_or.reduce(bits << np.arange(WORD_BITS, dtype=np.uint64), axis=-1))
 
 
 def _order(following: Ints) -> Ints:

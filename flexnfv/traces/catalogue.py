@@ -27,19 +27,28 @@ Examples: `synthetic/flash_crowd?shock=3&seed=7&peak=20e6`, `link.csv?compress=3
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from flexnfv.errors import InputError
+from flexnfv.spec import Spec, UnfitValue, Whole, annotated, convert, trace_spec
 from flexnfv.suggest import known
 from flexnfv.traces import datacenter, files, pcap, splits, synthetic
 from flexnfv.traces.trace import Trace, check_amount
 from flexnfv.traces.traceset import TraceSet, peak_range
 
-_TRANSFORMS: Final = ("start", "end", "compress", "step", "noise", "noise_seed", "scale", "peak")
+_TRANSFORMS: Final[dict[str, Any]] = {
+    "start": float,
+    "end": float,
+    "compress": float,
+    "step": float,
+    "noise": float,
+    "noise_seed": Whole,
+    "scale": float,
+    "peak": float,
+}
+"""Keys that every trace takes, and the type of each."""
 _DATASETS: Final[dict[str, Callable[[], Trace]]] = {
     "datacenter/alibaba2018": datacenter.alibaba2018
 }
@@ -53,20 +62,22 @@ def load_trace(spec: str | Path | Trace) -> Trace:
     """
     if isinstance(spec, Trace):
         return spec
-    name, options = _parse(spec)
+    parts = trace_spec(str(spec))
+    name = parts.head
+    split, _, _ = name.partition("/")
     if name.startswith("synthetic/"):
-        trace = _synthetic(name, options)
+        trace = _synthetic(parts)
     elif name in _DATASETS:
-        _check_keys(name, options, ())
+        _arguments(parts, {})
         trace = _DATASETS[name]()
-    elif name.partition("/")[0] in splits.NAMES and not Path(name).exists():
-        _check_keys(name, options, ())
-        trace = splits.split(name.partition("/")[0]).get(name)
+    elif split in splits.NAMES and not Path(name).exists():
+        _arguments(parts, {})
+        trace = splits.split(split).get(name)
     else:
-        trace = _file(name, options)
-    trace = _transformed(trace, options, str(spec))
-    query = str(spec).partition("?")[2]
-    return trace.renamed(f"{trace.name}?{query}") if options and query else trace
+        trace = _file(parts)
+    query = "&".join(f"{key}={value}" for key, value in parts.pairs.items())
+    trace = _transformed(trace, parts)
+    return trace.renamed(f"{trace.name}?{query}") if query else trace
 
 
 def as_trace_set(
@@ -111,85 +122,55 @@ def _split(name: str, peaks: tuple[float, float] | None, step_s: float) -> Trace
     return chosen if peaks[0] == peaks[1] else chosen.at(peak_pps=peaks)
 
 
-def _parse(spec: str | Path) -> tuple[str, dict[str, str]]:
-    text = str(spec)
-    name, mark, query = text.partition("?")
-    if not mark or Path(text).exists():
-        return text, {}
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
-    except ValueError:
-        raise InputError(
-            f"{query!r} is not of the form key=value&key=value", where=text, fix="mend the spec"
-        ) from None
-    options = dict(pairs)
-    if len(options) < len(pairs):
-        raise InputError("a key stands twice", where=text, fix="give every key once")
-    return name, options
+def _arguments(spec: Spec, accepted: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the keys that `accepted` annotates; every other key must be a transformation's."""
+    values: dict[str, Any] = {}
+    for key, text in spec.pairs.items():
+        known(key, {**accepted, **_TRANSFORMS}, kind="key", where=spec.head)
+        if key in accepted:
+            try:
+                values[key] = convert(text, accepted[key])
+            except UnfitValue as error:
+                raise InputError(
+                    f"{key} is {error.text!r}", where=spec.head, fix=f"give {error.words}"
+                ) from None
+    return values
 
 
-def _check_keys(name: str, options: Mapping[str, str], own: Iterable[str]) -> None:
-    for key in options:
-        known(key, [*own, *_TRANSFORMS], kind="key", where=name)
-
-
-def _number(where: str, key: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise InputError(f"{key} is {value!r}", where=where, fix="give a number") from None
-
-
-def _whole(where: str, key: str, value: str) -> int:
-    number = _number(where, key, value)
-    if not number.is_integer() or number < 0:
-        raise InputError(
-            f"{key} is {value!r}", where=where, fix="give a whole number that is not negative"
-        )
-    return int(number)
-
-
-def _synthetic(name: str, options: Mapping[str, str]) -> Trace:
-    family = known(name.removeprefix("synthetic/"), synthetic.FAMILIES, kind="synthetic family")
+def _synthetic(spec: Spec) -> Trace:
+    family = known(
+        spec.head.removeprefix("synthetic/"), synthetic.FAMILIES, kind="synthetic family"
+    )
     generate = synthetic.FAMILIES[family]
-    parameters = inspect.signature(generate).parameters
-    _check_keys(name, options, parameters)
-    arguments: dict[str, Any] = {}
-    for key in options.keys() & parameters.keys():
-        default, value = parameters[key].default, options[key]
-        if isinstance(default, tuple):
-            arguments[key] = [_number(name, key, part) for part in value.split(",")]
-        elif isinstance(default, int):
-            arguments[key] = _whole(name, key, value)
-        else:
-            arguments[key] = _number(name, key, value)
-    trace = generate(**arguments)
-    return trace.renamed(family)
+    return generate(**_arguments(spec, annotated(generate))).renamed(family)
 
 
-def _file(name: str, options: Mapping[str, str]) -> Trace:
-    path = Path(name)
+def _file(spec: Spec) -> Trace:
+    path = Path(spec.head)
     if files.has_suffix(path, pcap.PCAP_SUFFIXES):
-        _check_keys(name, options, ())
-        step_s = _number(name, "step", options.get("step", "1"))
-        compress = _number(name, "compress", options.get("compress", "1"))
-        check_amount("step", step_s, where=name)
-        check_amount("compress", compress, where=name)
+        keys = _arguments(spec, _TRANSFORMS)
+        step_s, compress = keys.get("step", 1.0), keys.get("compress", 1.0)
+        check_amount("step", step_s, where=spec.head)
+        check_amount("compress", compress, where=spec.head)
         return pcap.read_packets(path).trace(step_s * compress)
-    _check_keys(name, options, ("packet_bytes",))
-    size = options.get("packet_bytes")
+    keys = _arguments(spec, {"packet_bytes": float})
     if files.has_suffix(path, files.CSV_SUFFIXES + files.PARQUET_SUFFIXES):
-        return files.read(path, None if size is None else _number(name, "packet_bytes", size))
+        return files.read(path, keys.get("packet_bytes"))
     raise InputError(
         "is neither a trace file nor a name",
-        where=name,
+        where=spec.head,
         fix="give a .csv, .parquet, .pcap or .pcapng file, synthetic/FAMILY, "
         + ", ".join([*_DATASETS, *splits.NAMES]),
     )
 
 
-def _transformed(trace: Trace, options: Mapping[str, str], where: str) -> Trace:
-    given = {key: _number(where, key, options[key]) for key in _TRANSFORMS if key in options}
+def _transformed(trace: Trace, spec: Spec) -> Trace:
+    given = _arguments(
+        Spec(
+            spec.text, spec.text, {key: spec.pairs[key] for key in _TRANSFORMS if key in spec.pairs}
+        ),
+        _TRANSFORMS,
+    )
     if "start" in given or "end" in given:
         trace = trace.cut(given.get("start", 0.0), given.get("end"))
     if "compress" in given:
@@ -197,8 +178,7 @@ def _transformed(trace: Trace, options: Mapping[str, str], where: str) -> Trace:
     if "step" in given:
         trace = trace.resample(given["step"])
     if "noise" in given:
-        seed = _whole(where, "noise_seed", options.get("noise_seed", "0"))
-        trace = trace.noise(given["noise"], seed)
+        trace = trace.noise(given["noise"], given.get("noise_seed", 0))
     if "scale" in given:
         trace = trace.scale(given["scale"])
     if "peak" in given:

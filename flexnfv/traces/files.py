@@ -264,7 +264,7 @@ def _of_record(path: Path, columns: Mapping[str, FloatArray], packet_bytes: floa
             where=f"{path}, row {back[0] + 2}",
             fix="import every run by itself",
         )
-    # A deployment numbers its rows by `t_s`, in whole intervals; a live one measures their length.
+    # `t_s` counts whole intervals; `interval_s` is how long each was by a live chain's clock.
     planned = np.diff(columns["t_s"]) if "t_s" in columns else np.empty(0)
     step = float(planned.min()) if planned.size else float(np.median(length))
     if step <= 0:

@@ -121,7 +121,7 @@ def read_packets(path: Path) -> Packets:
     numbers: dict[_Flow, int] = {}
     with plain(path) as packets:
         try:
-            # Microseconds, whatever the file holds: cypcap's `ts` takes its fraction for those.
+            # cypcap takes the fraction of `ts` for microseconds, whatever unit the file states.
             with cypcap.open_offline(str(packets), cypcap.TstampPrecision.MICRO) as capture:
                 link = int(capture.datalink())
                 for header, frame in capture:

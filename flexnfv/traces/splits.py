@@ -130,7 +130,7 @@ def _share(trace: Trace) -> float:
     return _CONSTANT_SHARES[int(trace.name.rpartition("-")[2]) % len(_CONSTANT_SHARES)]
 
 
-# What follows draws one trace of each family. Amplitudes do not matter: the sets scale them.
+# Each function below draws one trace of a family. Its amplitude is free: the sets scale it.
 
 
 def _constant(rng: np.random.Generator, duration_s: float) -> Trace:

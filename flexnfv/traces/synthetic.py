@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flexnfv.errors import InputError
+from flexnfv.spec import Whole
 from flexnfv.traces.trace import FloatArray, Trace, check_amount, gbps_to_pps
 
 PAPER_PACKET_BYTES = 64.0
@@ -108,7 +109,7 @@ def diurnal(
     hurst: float = 0.8,
     duration_s: float = 1024.0,
     step_s: float = 1.0,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Trace:
     """A day's rhythm, a daily and a half-daily harmonic, with long-range dependent noise.
 
@@ -157,7 +158,7 @@ def flash_crowd(
     hurst: float = 0.8,
     duration_s: float = 512.0,
     step_s: float = 1.0,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Trace:
     """A base rate with flash crowds: quick ramp-up, sustained part, slower ramp-down.
 
@@ -214,7 +215,7 @@ def on_off(
     alpha_off: float = 1.2,
     duration_s: float = 512.0,
     step_s: float = 1.0,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Trace:
     """Superposed on/off sources with heavy-tailed (Pareto) periods.
 
@@ -262,7 +263,7 @@ def self_similar(
     hurst: float = 0.8,
     duration_s: float = 512.0,
     step_s: float = 1.0,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Trace:
     """Fractional Gaussian noise around a mean, with a stated Hurst parameter.
 

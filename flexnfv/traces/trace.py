@@ -259,7 +259,7 @@ class Trace:
                 fix=f"choose a range of at least {self.step_s:g} s "
                 f"between 0 and {self.duration_s:g} s",
             )
-        capture = None if first else self.capture  # a replay may end early, but not begin late
+        capture = None if first else self.capture  # A replay cannot begin in the middle.
         return replace(self, rate_pps=self.rate_pps[first:last], capture=capture)
 
     def noise(self, sigma: float, seed: int = 0) -> Trace:

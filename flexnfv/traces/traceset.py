@@ -58,7 +58,7 @@ class TraceSet:
                 raise InputError(
                     f"peaks from {low:g} to {high:g}", where=self._where, fix="swap the two"
                 )
-        _ = self._pool  # a trace that cannot be resampled or scaled is refused here, not at work
+        _ = self._pool  # Building the pool refuses a trace that cannot be resampled or scaled.
 
     def __len__(self) -> int:
         return len(self.traces)

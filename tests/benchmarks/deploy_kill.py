@@ -31,8 +31,8 @@ from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.abi import CONTROLS, Snapshot
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.machine import machine
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import PktgenOptions
-from flexnfv.hw_backend.testbed import Testbed
 
 INTERVAL_S = 0.1
 SCALE = 1 / 20
@@ -68,28 +68,30 @@ def control(snapshot: Snapshot) -> str:
     return CONTROLS[int(snapshot.header["control"])]
 
 
-def wait_for(testbed: Testbed, what: str, condition: Callable[[Snapshot], bool]) -> Snapshot:
+def wait_for(manager: ManagerProcess, what: str, condition: Callable[[Snapshot], bool]) -> Snapshot:
     """The first snapshot of which a condition holds.
 
     Raises:
         BackendError: it does not come to hold.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while not condition(snapshot := testbed.client.snapshot()):
-        testbed.check()
+    while not condition(snapshot := manager.client.snapshot()):
+        manager.check()
         if time.monotonic() > deadline:
             raise BackendError(f"{what} did not come within {PATIENCE_S:g} s")
         time.sleep(_POLL_S)
     return snapshot
 
 
-def deployed(testbed: Testbed, chain: Path, policy: str, out: Path) -> subprocess.Popen[bytes]:
+def deployed(
+    manager: ManagerProcess, chain: Path, policy: str, out: Path
+) -> subprocess.Popen[bytes]:
     """A deployment that has taken over and decides."""
-    before = int(testbed.client.snapshot().header["heartbeats"])
+    before = int(manager.client.snapshot().header["heartbeats"])
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "flexnfv.cli", "deploy", "--chain", str(chain)),
-            *("--policy", policy, "--backend", "dpdk", "--attach", str(testbed.folder)),
+            *("--policy", policy, "--backend", "dpdk", "--attach", str(manager.folder)),
             *("--out", str(out), "--json"),
         ],
         stdout=subprocess.DEVNULL,
@@ -97,7 +99,7 @@ def deployed(testbed: Testbed, chain: Path, policy: str, out: Path) -> subproces
     )
     try:
         wait_for(
-            testbed,
+            manager,
             "a deployment's control",
             lambda now: (
                 process.poll() is not None
@@ -113,9 +115,9 @@ def deployed(testbed: Testbed, chain: Path, policy: str, out: Path) -> subproces
     return process
 
 
-def settled(testbed: Testbed) -> Snapshot:
+def settled(manager: ManagerProcess) -> Snapshot:
     """Wait until nothing is lost and no instance changes."""
-    changed, before = time.monotonic(), testbed.client.snapshot()
+    changed, before = time.monotonic(), manager.client.snapshot()
 
     def quiet(now: Snapshot) -> bool:
         nonlocal changed, before
@@ -123,7 +125,7 @@ def settled(testbed: Testbed) -> Snapshot:
             changed, before = time.monotonic(), now
         return time.monotonic() - changed >= SETTLED_S
 
-    return wait_for(testbed, "a settled chain", quiet)
+    return wait_for(manager, "a settled chain", quiet)
 
 
 def running(snapshot: Snapshot) -> tuple[int, ...]:
@@ -137,19 +139,19 @@ def lost(before: Snapshot, after: Snapshot) -> dict[str, int]:
     return {cause: count for cause, count in found.items() if count}
 
 
-def kill(testbed: Testbed, process: subprocess.Popen[bytes]) -> Kill:
+def kill(manager: ManagerProcess, process: subprocess.Popen[bytes]) -> Kill:
     """Kill a deployment and wait until the law has decided."""
-    settled(testbed)
-    earlier = testbed.client.snapshot()
+    settled(manager)
+    earlier = manager.client.snapshot()
     time.sleep(WITHIN * INTERVAL_S)
-    before = testbed.client.snapshot()
+    before = manager.client.snapshot()
     os.kill(process.pid, signal.SIGKILL)
     killed_ns = time.monotonic_ns()
     process.wait()
     decided = int(before.header["law_decisions"])
-    taken = wait_for(testbed, "the law", lambda now: control(now) == "law")
+    taken = wait_for(manager, "the law", lambda now: control(now) == "law")
     after = wait_for(
-        testbed, "the law's decision", lambda now: int(now.header["law_decisions"]) > decided
+        manager, "the law's decision", lambda now: int(now.header["law_decisions"]) > decided
     )
     return Kill(
         (taken.time_ns - killed_ns) * 1e-9 / INTERVAL_S,
@@ -189,10 +191,10 @@ def run(chain: Path, policy: str, rate_pps: float, count: int, folder: Path) -> 
     options = ManagerOptions(scale=SCALE, pacing=True, law=True, status_s=0.02)
     kills: list[Kill] = []
     restarts = 0
-    with Testbed(loaded, options=options) as testbed:
-        generator = testbed.generator(
+    with ManagerProcess(loaded, options=options) as manager:
+        generator = manager.generator(
             PktgenOptions(
-                port=testbed.peer,
+                port=manager.peer,
                 rate_pps=rate_pps * SCALE,
                 flows=flows,
                 control=True,
@@ -201,22 +203,22 @@ def run(chain: Path, policy: str, rate_pps: float, count: int, folder: Path) -> 
         )
         with generator:
             generator.begin()
-            print(f"placement: {testbed.placement}")
+            print(f"placement: {manager.placement}")
             print(
                 "kill  instances  law after  decided after  lost before  lost since, by cause",
                 flush=True,
             )
-            process = deployed(testbed, chain, policy, folder / "0")
+            process = deployed(manager, chain, policy, folder / "0")
             try:
                 for number in range(1, count + 1):
-                    kills.append(one := kill(testbed, process))
+                    kills.append(one := kill(manager, process))
                     print(
                         f"{number:4}  {'/'.join(map(str, one.instances)):>9}  "
                         f"{one.intervals:9.2f}  {one.decided:13.2f}  {one.lost_before:11}  "
                         f"{one.lost or 'none'}",
                         flush=True,
                     )
-                    process = deployed(testbed, chain, policy, folder / str(number))
+                    process = deployed(manager, chain, policy, folder / str(number))
                     restarts += 1
             except BackendError as error:
                 if not kills:

@@ -34,8 +34,8 @@ from flexnfv.hw_backend.abi import Snapshot
 from flexnfv.hw_backend.client import Client, Reply
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.machine import machine
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import PktgenOptions
-from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.policies.bundle import write_bundle
 from flexnfv.traces import load_trace
 from tests.policies.networks import ACTIONS, FEATURES, metadata, network
@@ -64,9 +64,9 @@ class TimedClient(Client):
         self._snapshot_ns = found.time_ns
         return found
 
-    def targets(self, targets: Any) -> Reply:
+    def decide(self, decision: Any) -> Reply:
         """Set the wanted instances."""
-        reply = super().targets(targets)
+        reply = super().decide(decision)
         self.taken_s.append((reply.time_ns - self._snapshot_ns) * 1e-9)
         return reply
 
@@ -99,9 +99,9 @@ def live(spec: str, chain: ServiceChain, count: int) -> tuple[str, Claim]:
     TimedClient.taken_s = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Testbed(chain, options=options) as testbed,
-        testbed.generator(
-            PktgenOptions(port=testbed.peer, trace=trace, rate_scale=SCALE, flows=flows)
+        ManagerProcess(chain, options=options) as manager,
+        manager.generator(
+            PktgenOptions(port=manager.peer, trace=trace, rate_scale=SCALE, flows=flows)
         ),
         mock.patch("flexnfv.hw_backend.live.Client", TimedClient),
     ):
@@ -110,7 +110,7 @@ def live(spec: str, chain: ServiceChain, count: int) -> tuple[str, Claim]:
             chain,
             out=Path(folder) / "run",
             backend="dpdk",
-            options={"attach": testbed.folder},
+            options={"attach": manager.folder},
             intervals=count,
         )
     taken = np.array(TimedClient.taken_s)

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.experiments.findings import Claim
 from flexnfv.failures import run_program
 from flexnfv.hw_backend.live import LiveBackend
-from flexnfv.hw_backend.testbed import place
+from flexnfv.hw_backend.manager_process import place
 from flexnfv.policy import make_policy
 from flexnfv.traces import Trace, load_trace
 
@@ -96,16 +97,17 @@ def measure(chain: ServiceChain, policy: str, trace: Trace, scale: float) -> Pun
     """One policy on a live chain through a trace."""
     decides = make_policy(policy)
     backend = LiveBackend(chain, scale=scale)
+    one = Single(backend)
     try:
         decides.reset(chain, 0)
-        reading = backend.reset(trace, 0)
+        reading = one.reset(trace, 0)
         decisions: list[float] = []
         by_policy = 0
-        while backend.remaining:
+        while one.remaining:
             before, late = time.thread_time_ns(), backend.late
             targets = decides.decide(reading)
             decisions.append((time.thread_time_ns() - before) * 1e-9)
-            reading = backend.step(targets)
+            reading = one.step(targets)
             by_policy += blamed_on_policy(backend.late - late, decisions[-1], chain.interval_s)
         return Punctuality(
             len(backend.lag_s),
@@ -113,7 +115,7 @@ def measure(chain: ServiceChain, policy: str, trace: Trace, scale: float) -> Pun
             by_policy,
             np.array(backend.lag_s),
             np.array(decisions),
-            backend.off_rate,
+            backend.timing.off_rate,
         )
     finally:
         backend.close()

@@ -19,7 +19,7 @@ import pytest
 
 from flexnfv.cli import main
 from flexnfv.errors import InputError
-from flexnfv.hw_backend import running, testbed
+from flexnfv.hw_backend import manager_process, running
 from flexnfv.hw_backend.client import Client
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.leftovers import huge_mounts
@@ -104,7 +104,7 @@ def test_up_in_the_foreground_ends_with_ctrl_c() -> None:
 
 @pytest.fixture
 def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `up` asks a testbed for; nothing is started."""
+    """What `up` asks a manager for; nothing is started."""
     values: dict[str, Any] = {}
 
     class Asked:
@@ -114,7 +114,7 @@ def asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         def start(self) -> None:
             raise InputError("that is all")
 
-    monkeypatch.setattr(testbed, "Testbed", Asked)
+    monkeypatch.setattr(manager_process, "ManagerProcess", Asked)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     return values
 

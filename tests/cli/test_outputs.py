@@ -34,7 +34,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("must not get here")
 
     for place in (
-        "flexnfv.evaluation.grid.run",
+        "flexnfv.evaluation.bench.run",
         "flexnfv.experiments.calibrate._on_backend",
         "flexnfv.experiments.runner.run_episode",
         "flexnfv.experiments.runner.Runner.try_out",

@@ -80,3 +80,19 @@ def test_a_sparkline_is_as_long_as_the_trace_or_the_line() -> None:
     flat = Trace("t", np.zeros(5), 1.0)
     assert sparkline(flat) == "▁" * 5
     assert sparkline(Trace("t", np.arange(1000.0), 0.1), 8) == "▁▂▃▄▅▆▇█"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate_pps", [0, 5e6])
+def test_a_constant_rate_is_drawn_without_a_warning(tmp_path: Path, rate_pps: float) -> None:
+    out = tmp_path / "plot.png"
+    name = f"synthetic/constant?rate_pps={rate_pps:g}&duration_s=20"
+    assert main(["traces", "show", name, "--out", str(out)]) == 0
+    assert out.stat().st_size > 1_000
+
+
+def test_import_takes_large_and_small_numbers(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("t_s,pps\n0,1\n1,2\n")
+    assert main(["traces", "import", str(source), "--out", str(out), "--peak", "2e16"]) == 0
+    assert load_trace(str(out)).peak_pps == 2e16

@@ -18,7 +18,7 @@ from flexnfv.states import LAUNCH, RUNNING
 
 
 def launches(targets, ones, state, load, command, clipped):
-    plan(targets, state, load, load, ones, 8 * ones, ones, 99, 60.0, command, clipped)
+    plan(targets, -ones, state, load, load, ones, 8 * ones, ones, 99, 60.0, command, clipped)
     count = 0
     for slot in range(command.shape[1]):
         count += command[0, slot] == LAUNCH

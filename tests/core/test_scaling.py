@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexnfv.decision import KEEP
 from flexnfv.scaling import plan, victim
 from flexnfv.states import (
     BLOCK,
@@ -29,6 +30,7 @@ def commands(
     states: list[str],
     targets: list[int],
     *,
+    spares: list[int] | None = None,
     load: list[list[float]] | None = None,
     parked_s: list[list[float]] | None = None,
     least: int = 1,
@@ -44,6 +46,7 @@ def commands(
     clipped = np.empty(types, dtype=np.int64)
     plan(
         np.array(targets),
+        np.array([KEEP] * types if spares is None else spares),
         state,
         np.zeros(state.shape) if load is None else np.array(load, dtype=float),
         np.zeros(state.shape) if parked_s is None else np.array(parked_s, dtype=float),
@@ -126,6 +129,47 @@ def test_parked_too_long_is_stopped_and_its_core_is_free_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "target", "spares", "wanted", "why"),
+    [
+        ("RBBB", 1, -1, "....", "all are kept"),
+        ("RBBB", 1, 3, "....", "no more than wanted"),
+        ("RBBB", 1, 2, "..s.", "the longest parked goes first"),
+        ("RBBB", 1, 1, ".ss.", "then the next one"),
+        ("RBBB", 1, 0, ".sss", "none is kept"),
+        ("RBBB", 2, 0, ".rss", "one that is rerun is no spare, and stays"),
+        ("RBBB", 2, 1, ".rs.", "those beside it are"),
+        ("RDBB", 1, 1, "..s.", "a draining one is not parked yet"),
+        ("RRBB", 1, 1, ".bs.", "nor is one that is blocked just now"),
+        ("RRBB", 1, 2, ".b..", "and it takes nobody's place"),
+        ("BBBB", 1, 0, "rsss", "the limits hold before"),
+    ],
+)
+def test_parked_instances_beyond_the_spares_are_stopped(
+    state: str, target: int, spares: int, wanted: str, why: str
+) -> None:
+    parked = [[1.0, 4.0, 9.0, 2.0]]
+    given = commands([state], [target], spares=[spares], parked_s=parked)
+    assert given == ([wanted], [0]), why
+
+
+def test_of_spares_parked_equally_long_the_lowest_slots_are_stopped() -> None:
+    assert commands(["RBBB"], [1], spares=[1])[0] == [".ss."]
+
+
+def test_the_park_timeout_stops_before_the_spares_do() -> None:
+    parked = [[0, 10.0, 3.0, 5.0]]
+    assert commands(["RBBB"], [1], spares=[2], parked_s=parked, timeout_s=10)[0] == [".s.."]
+    assert commands(["RBBB"], [1], spares=[1], parked_s=parked, timeout_s=10)[0] == [".s.s"]
+
+
+def test_the_cores_of_stopped_spares_are_free_for_launches_at_once() -> None:
+    states, targets = ["R---", "RBB-"], [3, 1]
+    assert commands(states, targets, budget=5) == ([".ll.", ".s.."], [0, 0])
+    assert commands(states, targets, spares=[-1, 0], budget=4) == ([".ll.", ".ss."], [0, 0])
+    assert commands(states, [2, 1], spares=[-1, 1], budget=4) == ([".l..", ".s.."], [0, 0])
+
+
 def test_the_victim_is_never_the_last_one_running() -> None:
     command = np.zeros(3, dtype=np.int8)
     assert victim(np.array([RUNNING, BLOCKED, LAUNCHING], np.int8), np.zeros(3), command) == -1
@@ -163,7 +207,9 @@ def test_no_decision_exceeds_limits_or_budget(data: st.DataObject) -> None:
     command = np.empty(state.shape, dtype=np.int8)
     clipped = np.empty(types, dtype=np.int64)
     load = rng.integers(0, 3, state.shape) * 1.0
-    plan(targets, state, load, parked_s, least, most, cores, budget, timeout_s, command, clipped)
+    spares = draw_ints(KEEP, slots)
+    limits = least, most, cores, budget, timeout_s
+    plan(targets, spares, state, load, parked_s, *limits, command, clipped)
 
     for kind, before in (
         (LAUNCH, [STOPPED]),

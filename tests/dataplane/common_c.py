@@ -48,8 +48,9 @@ struct fx_limits {
     double park_timeout_s;
 };
 int fx_victim(const int8_t *state, const double *load, const int8_t *command, uint32_t slots);
-void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
-             const double *load, const double *parked_s, int8_t *command, int64_t *clipped);
+void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int64_t *spares,
+             const int8_t *state, const double *load, const double *parked_s,
+             int8_t *command, int64_t *clipped);
 
 struct fx_law_thresholds {
     const double *high, *low, *queue;

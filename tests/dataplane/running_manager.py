@@ -155,15 +155,20 @@ class Manager:
         nf: int = -1,
         slot: int = -1,
         value: float = 0.0,
-        targets: list[int] | None = None,
         text: str = "",
+        **decision: list[int],
     ) -> Any:
-        """The reply to a command ("LAUNCH"). Raises `Refused`."""
+        """The reply to a command ("LAUNCH"). Raises `Refused`.
+
+        `decision` names its fields, of the first types; the others stay as they are.
+        """
         request = FFI.new("struct fx_request *")
         request.abi_version = self._library.FX_ABI_VERSION
         request.kind = getattr(self._library, f"FX_CMD_{name}")
         request.type, request.slot, request.value = nf, slot, value
-        request.targets = (targets or []) + [-1] * (16 - len(targets or []))
+        for field, _ in FFI.typeof("struct fx_decision").fields:
+            given = decision.get(field, [])
+            setattr(request.decision, field, given + [-1] * (16 - len(given)))
         request.text = text.encode()
         reply = self.raw(bytes(FFI.buffer(request)))
         if reply.status == self._library.FX_REFUSED:

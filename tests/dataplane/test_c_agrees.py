@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import shutil
 import types
 from typing import Any
@@ -59,7 +60,7 @@ def fast_mapping() -> types.ModuleType:
 
 @pytest.fixture(scope="module")
 def fast_scaling() -> types.ModuleType:
-    return compiled(scaling, "victim", "_longest_parked", "plan")
+    return compiled(scaling, *(name for name, _ in inspect.getmembers(scaling, inspect.isfunction)))
 
 
 def random_states(rng: np.random.Generator, shape: int | tuple[int, ...]) -> npt.NDArray[np.int8]:
@@ -203,12 +204,13 @@ def test_commands_agree(common_c: CommonC, fast_scaling: types.ModuleType) -> No
         high = low + rng.integers(0, 17, shape[0])
         cores = rng.integers(1, 4, shape[0])
         targets = rng.integers(0, 20, shape[0])
+        spares = rng.integers(-1, 5, shape[0])
         budget = int(rng.integers(1, 2 * state.size + 2))
         timeout = float(rng.choice([np.inf, 1.0, 2.0]))
         plan = scaling.plan if case % 100 == 0 else fast_scaling.plan
         wanted, wanted_clipped = np.empty(shape, np.int8), np.empty(shape[0], np.int64)
         plan(
-            *(targets, state, load, parked_s, low, high, cores, budget, timeout),
+            *(targets, spares, state, load, parked_s, low, high, cores, budget, timeout),
             *(wanted, wanted_clipped),
         )
         limits = ffi.new(
@@ -227,6 +229,7 @@ def test_commands_agree(common_c: CommonC, fast_scaling: types.ModuleType) -> No
         common_c.lib.fx_plan(
             limits,
             common_c.array("int64_t", targets),
+            common_c.array("int64_t", spares),
             common_c.array("int8_t", state),
             common_c.array("double", load),
             common_c.array("double", parked_s),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flexnfv.backend import Single
 from flexnfv.chain import load_chain, shipped
 from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.traces import Trace
@@ -21,10 +22,10 @@ def test_a_shipped_chain_delivers_what_it_is_offered(name: str, tmp_path: Path) 
     chain = load_chain(name).replace(interval_s=INTERVAL_S)
     backend = LiveBackend(chain, scale=0.01, folder=tmp_path)
     try:
-        backend.reset(Trace("gentle", np.full(100, 4e5), INTERVAL_S))
+        Single(backend).reset(Trace("gentle", np.full(100, 4e5), INTERVAL_S))
         delivered = dropped = 0.0
-        while backend.remaining and delivered < 1e5:
-            reading = backend.step(chain.initial_instances)
+        while Single(backend).remaining and delivered < 1e5:
+            reading = Single(backend).step(chain.initial_instances)
             delivered += float(reading.delivered_pps * reading.interval_s)
             dropped += float(reading.dropped_pps * reading.interval_s)
         assert delivered >= 1e5

@@ -22,9 +22,9 @@ from flexnfv.hw_backend import running
 from flexnfv.hw_backend.abi import CONTROLS, Snapshot
 from flexnfv.hw_backend.client import Client
 from flexnfv.hw_backend.config import ManagerOptions
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import PktgenOptions
 from flexnfv.hw_backend.processes import alive
-from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.states import RUNNING
 from flexnfv.traces import Trace
 
@@ -46,12 +46,12 @@ def chain_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def testbed(chain_file: Path, tmp_path: Path) -> Iterator[Testbed]:
+def manager(chain_file: Path, tmp_path: Path) -> Iterator[ManagerProcess]:
     """A manager whose law somebody switched off; rings that outlast a stall of the machine."""
     options = ManagerOptions(
         scale=0.01, pacing=True, law=False, status_s=STATUS_S, ring_size=1 << 15
     )
-    with Testbed(load_chain(chain_file), folder=tmp_path / "m", options=options) as started:
+    with ManagerProcess(load_chain(chain_file), folder=tmp_path / "m", options=options) as started:
         yield started
 
 
@@ -122,21 +122,21 @@ def pages(client: Client, until: Callable[[Snapshot], bool]) -> list[Snapshot]:
 
 
 def test_the_law_scales_a_chain_whose_deployment_was_killed_and_loses_nothing(
-    deploy: Callable[..., subprocess.Popen[bytes]], testbed: Testbed, tmp_path: Path
+    deploy: Callable[..., subprocess.Popen[bytes]], manager: ManagerProcess, tmp_path: Path
 ) -> None:
     """Traffic steps to what one monitor carries, but above its high watermark, as nobody decides.
 
     All times are the page's. Where the machine kept the manager from the cores for longer than its
     status period, the law may be later by so much.
     """
-    first = deploy("first", "--attach", str(testbed.folder))
-    client = testbed.client
+    first = deploy("first", "--attach", str(manager.folder))
+    client = manager.client
     assert control(client.read()) == "controller"
     rates = np.full(600, 1e6)
     rates[20:] = 3.5e6
     trace = Trace("step", rates, INTERVAL_S)
-    options = PktgenOptions(port=testbed.peer, trace=trace, rate_scale=testbed.options.scale)
-    testbed.generator(options).start()
+    options = PktgenOptions(port=manager.peer, trace=trace, rate_scale=manager.options.scale)
+    manager.generator(options).start()
     wait_for(lambda: int(client.read().header["delivered"]) > 0)
     assert end(first, signal.SIGKILL) == -signal.SIGKILL
     assert read_status(tmp_path / "first")["state"] == "died"
@@ -155,14 +155,14 @@ def test_the_law_scales_a_chain_whose_deployment_was_killed_and_loses_nothing(
     assert int(last.header["law_decisions"]) > 0
     assert sum(last.dropped.values()) == 0
 
-    second = deploy("second", "--attach", str(testbed.folder))
+    second = deploy("second", "--attach", str(manager.folder))
     assert control(client.read()) == "controller"
     assert end(second, signal.SIGINT) == 0
     status = read_status(tmp_path / "second")
     assert status["state"] == "stopped"
     assert status["now"]["offered_pps"] > 0
     wait_for(lambda: control(client.read()) == "law")
-    testbed.check()
+    manager.check()
 
 
 def test_a_killed_deployment_leaves_its_manager_to_be_taken_over_or_ended(
@@ -202,13 +202,13 @@ def test_a_deployment_that_ends_in_order_ends_the_manager_that_it_started(
 
 
 def test_what_the_manager_was_started_with_is_not_changed_by_who_takes_it_over(
-    testbed: Testbed, chain_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    manager: ManagerProcess, chain_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["deploy", "--policy", "static", "--out", str(tmp_path / "never")]
-    here = ("--chain", str(chain_file), "--attach", str(testbed.folder))
+    here = ("--chain", str(chain_file), "--attach", str(manager.folder))
     for arguments, said in (
-        (("--chain", "paper", "--attach", str(testbed.folder)), "interval is 0.1 s"),
-        (("--chain", "single", "--attach", str(testbed.folder)), "interval is 0.1 s"),
+        (("--chain", "paper", "--attach", str(manager.folder)), "interval is 0.1 s"),
+        (("--chain", "single", "--attach", str(manager.folder)), "interval is 0.1 s"),
         ((*here, "--scale", "1/20"), "option 'scale': the manager in"),
         ((*here, "--options", "pacing=false"), "option 'pacing'"),
         ((*here, "--options", "ports=null"), "option 'ports'"),
@@ -218,9 +218,9 @@ def test_what_the_manager_was_started_with_is_not_changed_by_who_takes_it_over(
         complaint = capsys.readouterr().err
         assert said in complaint
         assert complaint.count("\n") == 1
-    with Client(testbed.folder) as other:
+    with Client(manager.folder) as other:
         other.hold()
         assert main([*command, *here]) == 2
         assert "somebody else decides for this manager" in capsys.readouterr().err
-    assert not testbed.client.read().header["law_enabled"]
+    assert not manager.client.read().header["law_enabled"]
     assert not (tmp_path / "never").exists()

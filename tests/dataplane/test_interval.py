@@ -55,7 +55,7 @@ def read(before: Page, after: Page, scale: float = SCALE, *between: Page) -> Any
     for array in buffer.arrays.values():
         array[...] = 1  # of a reading before
     made = before.snapshot(), after.snapshot()
-    return reading_between(CHAIN, scale, 9 * SECOND, *made, watch, buffer)
+    return reading_between(CHAIN, scale, 9 * SECOND, *made, watch, buffer)[0]
 
 
 def test_counts_become_the_chains_own_rates(pages: tuple[Page, Page]) -> None:

@@ -18,13 +18,14 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 import flexnfv.envs  # noqa: F401 - registers the environment
+from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import Period
 from flexnfv.hw_backend.processes import alive
-from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace, load_trace
 from tests.dataplane.pcap_files import write_pcap
@@ -59,13 +60,13 @@ def make() -> Iterator[Make]:
 
 
 def manager_pid(backend: LiveBackend) -> int:
-    assert backend._testbed is not None
-    return backend._testbed.pid
+    assert backend._manager is not None
+    return backend._manager.pid
 
 
 def carries(backend: LiveBackend) -> bool:
     """Whether packets arrive, soon enough for a busy machine."""
-    return any(float(backend.step(ONE).offered_pps) > 0 for _ in range(30))
+    return any(float(Single(backend).step(ONE).offered_pps) > 0 for _ in range(30))
 
 
 def kill(pid: int) -> None:
@@ -74,10 +75,10 @@ def kill(pid: int) -> None:
 
 def test_episodes_follow_one_another_on_one_manager(make: Make) -> None:
     backend = make()
-    backend.reset(steady())
+    Single(backend).reset(steady())
     pid = manager_pid(backend)
-    backend.step(np.array([3, 2, 2]))
-    reading = backend.reset(steady())
+    Single(backend).step(np.array([3, 2, 2]))
+    reading = Single(backend).reset(steady())
     assert manager_pid(backend) == pid
     assert reading.running.tolist() == [1, 1, 1]
     assert reading.launching.sum() == reading.draining.sum() == reading.blocked.sum() == 0
@@ -86,14 +87,14 @@ def test_episodes_follow_one_another_on_one_manager(make: Make) -> None:
 def test_a_late_step_is_counted_and_its_reading_misses_no_packet(make: Make) -> None:
     backend = make()
     trace = steady(intervals=60)
-    readings = [backend.reset(trace).copy(), backend.step(ONE).copy()]
+    readings = [Single(backend).reset(trace).copy(), Single(backend).step(ONE).copy()]
     time.sleep(2.5 * INTERVAL_S)
-    late = backend.step(ONE).copy()
+    late = Single(backend).step(ONE).copy()
     assert backend.late >= 2
     assert float(late.interval_s) > 2 * INTERVAL_S
     readings.append(late)
-    while backend.remaining:
-        readings.append(backend.step(ONE).copy())
+    while Single(backend).remaining:
+        readings.append(Single(backend).step(ONE).copy())
     assert len(readings) <= 58
     offered = sum(float(r.offered_pps * r.interval_s) for r in readings)
     assert offered == pytest.approx(1.5e6 * 6, rel=0.1)
@@ -103,9 +104,9 @@ def test_a_late_step_is_counted_and_its_reading_misses_no_packet(make: Make) -> 
 def test_a_trace_begins_with_its_episode(make: Make) -> None:
     wanted = np.array([6e6, 2e6] * 20)
     backend = make()
-    offered = [float(backend.reset(Trace("jumps", wanted, INTERVAL_S)).offered_pps)]
-    while backend.remaining:
-        offered.append(float(backend.step(np.array([4, 4, 4])).offered_pps))
+    offered = [float(Single(backend).reset(Trace("jumps", wanted, INTERVAL_S)).offered_pps)]
+    while Single(backend).remaining:
+        offered.append(float(Single(backend).step(np.array([4, 4, 4])).offered_pps))
     # What of an interval's packets belongs to the one before tells how late the trace runs.
     excess, step = np.array(offered)[1:] - wanted[1:], -np.diff(wanted)
     assert abs(np.median(excess / step)) * INTERVAL_S < 2e-3
@@ -114,12 +115,12 @@ def test_a_trace_begins_with_its_episode(make: Make) -> None:
 def test_what_is_rehearsed_are_readings_of_the_last_milliseconds(make: Make) -> None:
     backend = make()
     rehearsed: list[Reading] = []
-    backend.rehearsal = lambda reading: rehearsed.append(reading.copy())
-    backend.reset(steady())
+    backend.rehearsal = lambda reading: rehearsed.append(reading[0].copy())
+    Single(backend).reset(steady())
     before_s = []
     for _ in range(20):
         rehearsed.clear()
-        reading = backend.step(ONE)
+        reading = Single(backend).step(ONE)
         before_s += [float(reading.time_s - other.time_s) for other in rehearsed]
     assert before_s
     assert min(before_s) > 0
@@ -128,19 +129,19 @@ def test_what_is_rehearsed_are_readings_of_the_last_milliseconds(make: Make) -> 
 
 def test_a_trace_that_ended_while_nobody_stepped_has_one_last_reading(make: Make) -> None:
     backend = make()
-    backend.reset(steady(intervals=4))
+    Single(backend).reset(steady(intervals=4))
     time.sleep(8 * INTERVAL_S)
-    backend.step(ONE)
-    assert backend.remaining == 0
+    Single(backend).step(ONE)
+    assert Single(backend).remaining == 0
     with pytest.raises(InputError, match="no traffic left"):
-        backend.step(ONE)
+        Single(backend).step(ONE)
 
 
 def test_a_trace_too_fast_is_refused_with_the_highest_scale(make: Make) -> None:
     backend = make(max_pps=100_000.0)
     with pytest.raises(InputError, match=r"highest possible scale is 0\.0111") as refused:
-        backend.reset(steady(9e6))
-    backend.reset(steady(2e6))
+        Single(backend).reset(steady(9e6))
+    Single(backend).reset(steady(2e6))
     advised = float(refused.value.fix.split()[-2])
     make(max_pps=100_000.0, scale=advised)._check(steady(9e6))  # what is advised is accepted
 
@@ -151,7 +152,7 @@ def test_frames_that_no_link_carries_are_sent_as_the_nearest_that_one_does(
 ) -> None:
     """A series of bits/s is read with any size, when its rate is set by `peak` anyway."""
     backend = make()
-    backend.reset(replace(steady(), packet_bytes=known))
+    Single(backend).reset(replace(steady(), packet_bytes=known))
     assert carries(backend)
     assert f"{sent} bytes a packet" in backend.description.traffic
 
@@ -165,19 +166,19 @@ def test_a_chain_that_is_not_paced_is_told_the_highest_peak(make: Make) -> None:
 @pytest.mark.parametrize("whom", ["manager", "generator"])
 def test_a_death_ends_the_episode_and_the_next_one_starts_anew(make: Make, whom: str) -> None:
     backend = make()
-    backend.reset(steady())
+    Single(backend).reset(steady())
     pid = manager_pid(backend)
     assert backend._generator is not None
     generator = backend._generator.pid
     kill(pid if whom == "manager" else generator)
     with pytest.raises(BackendError, match="SIGKILL" if whom == "manager" else "pktgen"):
         for _ in range(5):
-            backend.step(ONE)
+            Single(backend).step(ONE)
     assert not alive(pid)
     assert not alive(generator)
     with pytest.raises(BackendError, match="reset"):
-        backend.step(ONE)
-    backend.reset(steady())
+        Single(backend).step(ONE)
+    Single(backend).reset(steady())
     assert carries(backend)
     assert manager_pid(backend) != pid
 
@@ -194,12 +195,12 @@ def test_a_capture_is_replayed_with_its_own_packets(make: Make, tmp_path: Path) 
 
     def sent_bytes(spec: str) -> float:
         """Bytes a packet, of what was sent on a trace."""
-        backend.reset(load_trace(f"{packed}?{spec}"))
+        Single(backend).reset(load_trace(f"{packed}?{spec}"))
         generator = backend._generator
         assert generator is not None
         for _ in range(30):
-            backend.step(ONE)
-            if backend.remaining == 0 or generator.periods:
+            Single(backend).step(ONE)
+            if Single(backend).remaining == 0 or generator.periods:
                 break
         return sum(p.sent_bytes for p in generator.periods) / sum(p.sent for p in generator.periods)
 
@@ -215,40 +216,40 @@ def test_a_capture_is_replayed_with_its_own_packets(make: Make, tmp_path: Path) 
 
 def test_a_generator_that_hangs_is_a_death_and_no_silence(make: Make) -> None:
     backend = make()
-    backend.reset(steady(intervals=600))
+    Single(backend).reset(steady(intervals=600))
     assert carries(backend)
     assert backend._generator is not None
     generator = backend._generator.pid
     os.kill(generator, signal.SIGSTOP)
     with pytest.raises(BackendError, match="told of no period"):
         for _ in range(300):
-            backend.step(ONE)
+            Single(backend).step(ONE)
     assert not alive(generator)
-    backend.reset(steady())
+    Single(backend).reset(steady())
     assert carries(backend)
 
 
 def test_what_the_generator_did_not_keep_is_known_after_its_end(make: Make) -> None:
     backend = make()
-    backend.reset(steady())
+    Single(backend).reset(steady())
     assert backend._generator is not None
     period = Period(1.0, 1.0, 1000, 900, 100, 1000.0, 900.0, 54000)
     backend._generator.periods.append(period)
-    backend.step(ONE)
+    Single(backend).step(ONE)
     off = backend.timing.off_rate
     assert off >= 1
     backend.close()
     assert backend.timing.off_rate >= off
-    backend.reset(steady())
+    Single(backend).reset(steady())
     assert period not in backend._generator.periods
 
 
 def test_an_nf_that_dies_is_a_reading_like_any_other(make: Make) -> None:
     backend = make()
-    backend.reset(steady())
+    Single(backend).reset(steady())
     assert backend._client is not None
     kill(int(backend._client.read().of_type(1)["pid"][0]))
-    readings = [backend.step(ONE).copy() for _ in range(20)]
+    readings = [Single(backend).step(ONE).copy() for _ in range(20)]
     assert sum(r.deaths for r in readings).tolist() == [0, 1, 0]
     assert any(r.unsettled[1] for r in readings)
     assert readings[-1].running.tolist() == [1, 1, 1]
@@ -257,48 +258,62 @@ def test_an_nf_that_dies_is_a_reading_like_any_other(make: Make) -> None:
 
 def test_it_attaches_to_a_running_manager_and_leaves_it_running(make: Make, tmp_path: Path) -> None:
     options = ManagerOptions(scale=0.1, pacing=True, status_s=0.02)
-    with Testbed(chain(), folder=tmp_path / "m", options=options) as testbed:
-        testbed.client.targets([2, 1, 1])
+    with ManagerProcess(chain(), folder=tmp_path / "m", options=options) as manager:
+        manager.client.decide([2, 1, 1])
         backend = make(attach=tmp_path / "m")
         assert backend.description.scale == 0.1
         assert backend.description.pacing != "none"
-        reading = backend.reset(None)
-        assert backend.remaining is None
+        reading = Single(backend).reset(None)
+        assert Single(backend).remaining is None
         assert reading.running.tolist() == [2, 1, 1]  # as it was found
-        assert float(backend.step(np.array([2, 2, 1])).offered_pps) == 0
-        backend.reset(steady())
+        assert float(Single(backend).step(np.array([2, 2, 1])).offered_pps) == 0
+        Single(backend).reset(steady())
         assert carries(backend)
         backend.close()
-        assert alive(testbed.pid)
+        assert alive(manager.pid)
         other = load_chain("single").replace(interval_s=INTERVAL_S)
         with pytest.raises(InputError, match="the manager runs NF1"):
             LiveBackend(other, attach=tmp_path / "m")
 
 
+@pytest.mark.parametrize("law", [True, False])
+def test_for_a_deployment_the_law_of_a_manager_that_is_taken_over_is_set(
+    tmp_path: Path, law: bool
+) -> None:
+    options = ManagerOptions(scale=0.1, pacing=True, law=not law)
+    with ManagerProcess(chain(), folder=tmp_path / "m", options=options) as manager:
+        with pytest.raises(InputError, match=r"was started at scale 0\.1"):
+            LiveBackend.for_deployment(chain(), attach=tmp_path / "m", scale=0.2)
+        taken = LiveBackend.for_deployment(chain(), attach=str(tmp_path / "m"), law=law)
+        assert bool(manager.client.snapshot().header["law_enabled"]) == law
+        taken.close()
+        assert alive(manager.pid)
+
+
 def test_one_decides_for_a_manager_at_a_time(make: Make, tmp_path: Path) -> None:
     one = make(folder=tmp_path / "m", spares=0)
-    one.reset(steady())
+    Single(one).reset(steady())
     with pytest.raises(InputError, match="somebody else decides for this manager"):
         LiveBackend(chain(), attach=tmp_path / "m")
-    one.reset(steady())
+    Single(one).reset(steady())
     assert carries(one)
     one.close()
-    with Testbed(chain(), folder=tmp_path / "m", options=ManagerOptions()):
+    with ManagerProcess(chain(), folder=tmp_path / "m", options=ManagerOptions()):
         one = make(attach=tmp_path / "m")
         with pytest.raises(InputError, match="somebody else decides for this manager"):
             LiveBackend(chain(), attach=tmp_path / "m")
         one.close()
         other = make(attach=tmp_path / "m")
-        other.reset(None)
+        Single(other).reset(None)
 
 
 def test_ports_that_no_generator_reaches_carry_their_own_traffic(make: Make) -> None:
     backend = make(ports=("null",), pacing=False, scale=1)
     with pytest.raises(InputError, match="memif"):
-        backend.reset(steady(1e5))
-    backend.reset(None)
+        Single(backend).reset(steady(1e5))
+    Single(backend).reset(None)
     assert carries(backend)
-    assert backend.remaining is None
+    assert Single(backend).remaining is None
 
 
 @pytest.mark.parametrize(

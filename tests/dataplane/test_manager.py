@@ -162,15 +162,15 @@ def test_block_drains_parks_and_rerun_wakes(start: Start) -> None:
 
 def test_targets_rerun_before_they_launch(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[3, 1, 1])
+    manager.command("DECISION", targets=[3, 1, 1])
     manager.await_states(0, [RUNNING, RUNNING, RUNNING, STOPPED])
-    manager.command("TARGETS", targets=[1, -1, -1])
+    manager.command("DECISION", targets=[1, -1, -1])
     manager.until(lambda: manager.states(0).count(BLOCKED) == 2, "two parked instances")
-    manager.command("TARGETS", targets=[4])
+    manager.command("DECISION", targets=[4])
     manager.await_states(0, [RUNNING] * 4)
     page = manager.page()
     assert (page.type[0].launches, page.type[0].reruns) == (4, 2)
-    reply = manager.command("TARGETS", targets=[9, 1, 1])
+    reply = manager.command("DECISION", targets=[9, 1, 1])
     assert reply.status == 2
     assert list(reply.clipped)[:3] == [5, 0, 0]
 
@@ -206,8 +206,8 @@ def test_commands_that_make_no_sense_are_refused_with_a_reason(start: Start) -> 
         ("STOP", {"nf": 0, "slot": 3}, "is stopped"),
         ("PACE", {"nf": 0, "value": float("nan")}, "pace"),
         ("MAPPING", {"nf": 0, "value": 9.0}, "value"),
-        ("TARGETS", {"targets": [-5]}, "targets[0]"),
-        ("CHAIN", {"text": "rule"}, "one chain"),
+        ("DECISION", {"targets": [-5]}, "targets[0]"),
+        ("RULE", {"text": "rule"}, "one chain"),
     ):
         with pytest.raises(Refused, match=reason.replace("[", r"\[").replace("]", r"\]")):
             manager.command(kind, **arguments)  # type: ignore[arg-type]
@@ -242,7 +242,7 @@ def test_garbage_on_the_control_socket_is_refused_or_harmless(start: Start) -> N
         assert bool(FFI.string(reply.reason)) == (reply.status != 0)
     manager.command("PACE", value=0.0)
     manager.command("ENTRY", value=0.0)
-    manager.command("TARGETS", targets=[1, 1, 1])
+    manager.command("DECISION", targets=[1, 1, 1])
     manager.until(
         lambda: [manager.states(t).count(RUNNING) for t in range(3)] == [1, 1, 1], "the targets"
     )
@@ -268,7 +268,7 @@ def test_killed_instances_cost_only_what_they_held(
     chance = random.Random(1)
     with Pktgen(options) as pktgen:
         pktgen.begin()
-        manager.command("TARGETS", targets=[2, 2, 2])
+        manager.command("DECISION", targets=[2, 2, 2])
         for t in range(3):
             manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "two of each")
         for kill in range(kills):
@@ -281,7 +281,7 @@ def test_killed_instances_cost_only_what_they_held(
                 lambda t=t, kill=kill: sum(manager.page().type[k].deaths for k in range(3)) > kill,
                 "a death",
             )
-            manager.command("TARGETS", targets=[2, 2, 2])
+            manager.command("DECISION", targets=[2, 2, 2])
             manager.until(lambda t=t: manager.states(t).count(RUNNING) == 2, "the new instance")
         pktgen.stop()
     page = settled(manager)
@@ -333,27 +333,27 @@ def test_a_stopped_process_loses_nothing_but_by_its_full_ring(start: Start, tmp_
 
 def test_what_is_stopping_counts_as_nothing_and_is_killed_when_it_hangs(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[3, 1, 1])
+    manager.command("DECISION", targets=[3, 1, 1])
     manager.await_states(0, [RUNNING, RUNNING, RUNNING, STOPPED])
     manager.command("BLOCK", nf=0, slot=2)
     manager.await_states(0, [RUNNING, RUNNING, BLOCKED, STOPPED])
     os.kill(manager.instance(0, 2).pid, signal.SIGSTOP)
     manager.command("STOP", nf=0, slot=2)
-    manager.command("TARGETS", targets=[1, 1, 1])
+    manager.command("DECISION", targets=[1, 1, 1])
     manager.until(lambda: manager.states(0).count(RUNNING) == 1, "the target")
-    reply = manager.command("TARGETS", targets=[4, 1, 1])
+    reply = manager.command("DECISION", targets=[4, 1, 1])
     assert list(reply.clipped)[:3] == [1, 0, 0]  # its slot is not free yet
     assert manager.page().cores_held == 6
     manager.until(lambda: manager.page().type[0].stops == 1, "the end of what hangs")
     assert manager.states(0)[2] == STOPPED
     assert manager.page().cores_held == 5
-    manager.command("TARGETS", targets=[4, 1, 1])
+    manager.command("DECISION", targets=[4, 1, 1])
     manager.await_states(0, [RUNNING] * 4)
 
 
 def test_what_hangs_while_it_drains_is_killed_once_told_to_stop(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[2, 1, 1])
+    manager.command("DECISION", targets=[2, 1, 1])
     manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
     os.kill(manager.instance(0, 1).pid, signal.SIGSTOP)
     manager.command("STOP", nf=0, slot=1)
@@ -363,7 +363,7 @@ def test_what_hangs_while_it_drains_is_killed_once_told_to_stop(start: Start) ->
 
 def test_who_does_not_read_its_messages_is_told_nothing_that_would_be_lost(start: Start) -> None:
     manager = start("set entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[2, 1, 1])
+    manager.command("DECISION", targets=[2, 1, 1])
     manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
     os.kill(manager.instance(0, 1).pid, signal.SIGSTOP)
     taken = 0
@@ -376,7 +376,7 @@ def test_who_does_not_read_its_messages_is_told_nothing_that_would_be_lost(start
     assert counts.blocks + counts.reruns == taken
     os.kill(manager.instance(0, 1).pid, signal.SIGCONT)
     manager.until(lambda: manager.states(0)[1] in (RUNNING, BLOCKED), "its messages read")
-    manager.command("TARGETS", targets=[2, 1, 1])
+    manager.command("DECISION", targets=[2, 1, 1])
     served = manager.instance(0, 1).served
     manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
     manager.command("MAPPING", nf=0, value=1.0)  # net_null has one flow: it goes where it goes
@@ -439,7 +439,7 @@ def test_an_nf_may_ask_for_more_of_its_type(start: Start) -> None:
     )
     manager.await_states(0, [RUNNING, RUNNING, RUNNING, STOPPED])
     assert manager.page().type[0].target == 3
-    manager.command("TARGETS", targets=[-1, -1, -1])
+    manager.command("DECISION", targets=[-1, -1, -1])
     assert manager.states(0) == [RUNNING, RUNNING, RUNNING, STOPPED]
 
 
@@ -591,9 +591,9 @@ class Moments:
     def during_launches(self, takes_s: float, number: int) -> None:
         """While instances are launched and blocked under load."""
         manager = Manager(self.folder, self.configuration).__enter__()
-        manager.command("TARGETS", targets=[3, 2, 2])
+        manager.command("DECISION", targets=[3, 2, 2])
         time.sleep(self.chance.random() * takes_s)
-        manager.command("TARGETS", targets=[1, 3, 1])
+        manager.command("DECISION", targets=[1, 3, 1])
         time.sleep(self.chance.random() * takes_s)
         assert manager.end(number) == 0, manager.log.read_text()
         assert not manager.leftovers()
@@ -621,9 +621,9 @@ def test_random_commands_leak_nothing(start: Start, tmp_path: Path, commands: in
     with Pktgen(traffic(tmp_path, 50_000.0)) as pktgen:
         pktgen.begin()
         for _ in range(commands):
-            kind = chance.choice(["LAUNCH", "BLOCK", "RERUN", "STOP", "TARGETS"])
+            kind = chance.choice(["LAUNCH", "BLOCK", "RERUN", "STOP", "DECISION"])
             try:
-                if kind == "TARGETS":
+                if kind == "DECISION":
                     manager.command(kind, targets=[chance.randint(1, 4) for _ in range(3)])
                 elif kind == "LAUNCH":
                     manager.command(kind, nf=chance.randrange(3))
@@ -632,7 +632,7 @@ def test_random_commands_leak_nothing(start: Start, tmp_path: Path, commands: in
             except Refused:
                 time.sleep(0.002)
         at_rest(manager)
-        manager.command("TARGETS", targets=[1, 1, 1])  # no launch under way: exactly these
+        manager.command("DECISION", targets=[1, 1, 1])  # no launch under way: exactly these
         at_rest(manager)
         assert [manager.states(t).count(RUNNING) for t in range(3)] == [1, 1, 1]
         summary = pktgen.stop()
@@ -754,9 +754,9 @@ def test_chains_share_types_and_rules_choose_between_them(start: Start, tmp_path
     assert [page.chain[c].delivered for c in range(2)] == [100, 100]
     assert [page.instance[page.type[t].first].served for t in range(3)] == [100, 100, 200]
     assert (page.flow_hits, page.flow_misses) == (0, 200)
-    manager.command("CHAIN", text="long proto=17")
+    manager.command("RULE", text="long proto=17")
     with pytest.raises(Refused, match="unknown chain"):
-        manager.command("CHAIN", text="nowhere")
+        manager.command("RULE", text="nowhere")
     assert manager.end() == 0
     assert sorted(read_pcap(tmp_path / "out.pcap")) == sorted(frames)
 
@@ -791,7 +791,7 @@ def test_telemetry_tells_the_same_figures(start: Start) -> None:
 
 def test_a_mapping_can_be_changed_while_packets_flow(start: Start) -> None:
     manager = start(CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[3, 3, 3])
+    manager.command("DECISION", targets=[3, 3, 3])
     for t in range(3):
         manager.until(lambda t=t: manager.states(t).count(RUNNING) == 3, "three of each")
     for kind in (1.0, 2.0, 0.0, 2.0):
@@ -811,13 +811,13 @@ def test_rx_and_tx_threads_of_their_own_count_as_exactly(
     start: Start, threads: str, workers: int
 ) -> None:
     manager = start(f"set {threads} entry=hold\n" + CHAIN + "port net_null0 peer=0\n")
-    manager.command("TARGETS", targets=[2, 2, 2])
+    manager.command("DECISION", targets=[2, 2, 2])
     manager.await_states(1, [RUNNING, RUNNING, STOPPED, STOPPED])
     manager.until(lambda: manager.page().delivered > 100_000, "packets")
     for slot in range(2):
         manager.command("KILL", nf=1, slot=slot)
     manager.until(lambda: manager.page().type[1].deaths == 2, "two deaths")
-    manager.command("TARGETS", targets=[1, 2, 1])
+    manager.command("DECISION", targets=[1, 2, 1])
     delivered = manager.page().delivered
     manager.until(lambda: manager.page().delivered > delivered + 10_000, "packets again")
     assert manager.page().workers == workers
@@ -831,7 +831,7 @@ def test_rx_and_tx_threads_of_their_own_count_as_exactly(
 
 def test_tx_threads_of_their_own_deliver_every_packet(start: Start, tmp_path: Path) -> None:
     manager = start("set tx_threads=2 entry=hold\n" + CHAIN + memif(tmp_path))
-    manager.command("TARGETS", targets=[2, 2, 2])
+    manager.command("DECISION", targets=[2, 2, 2])
     with Pktgen(traffic(tmp_path, 50_000.0)) as pktgen:
         pktgen.begin()
         manager.until(lambda: manager.page().delivered > 50_000, "packets")

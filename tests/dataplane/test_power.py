@@ -69,7 +69,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from flexnfv.chain import load_chain
 from flexnfv.hw_backend.processes import alive
-from flexnfv.hw_backend.testbed import Placement, Testbed
+from flexnfv.hw_backend.manager_process import Placement, ManagerProcess
 
 folder, killed, cores = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 last = max(os.sched_getaffinity(0))
@@ -88,8 +88,8 @@ def until(condition):
 chain = load_chain("paper")
 chain = chain.replace(nf=[nf.model_dump() | {"cores_per_instance": cores} for nf in chain.nf])
 nfs = (last,) if cores == 1 else (first, last)
-with Testbed(chain, folder=folder, placement=Placement((first,), nfs, (first,))) as testbed:
-    client = testbed.client
+with ManagerProcess(chain, folder=folder, placement=Placement((first,), nfs, (first,))) as manager:
+    client = manager.client
     pids = client.read().pids
     told = {"last": f"cpu{last}", "runs": governors()}
     told["power"] = int(client.snapshot().header["power"])
@@ -99,15 +99,15 @@ with Testbed(chain, folder=folder, placement=Placement((first,), nfs, (first,)))
         client.kill(1, 0)
         until(lambda: not alive(pids[1]))
     if killed == "manager":
-        os.kill(testbed.pid, signal.SIGKILL)
-        until(lambda: not alive(testbed.pid))
+        os.kill(manager.pid, signal.SIGKILL)
+        until(lambda: not alive(manager.pid))
 told["after"] = governors()
 print(json.dumps(told))
 """
 
 
 def run(tmp_path: Path, killed: str = "nobody", cores: int = 1) -> dict[str, Any]:
-    """What a testbed finds where every CPU has a driver, and leaves behind."""
+    """What a manager finds where every CPU has a driver, and leaves behind."""
     script = Path(__file__).with_name("fake_cpufreq.sh")
     if shutil.which("unshare") is None:
         pytest.fail("unshare is not installed (package util-linux)")

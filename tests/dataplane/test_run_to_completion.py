@@ -15,13 +15,14 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from flexnfv.backend import Single
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.hw_backend.config import ManagerOptions
 from flexnfv.hw_backend.live import LiveBackend
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 from flexnfv.hw_backend.status import figures
-from flexnfv.hw_backend.testbed import Testbed
 from tests.dataplane.pcap_files import read_pcap, write_pcap
 from tests.dataplane.running_manager import (
     BLOCKED,
@@ -224,15 +225,15 @@ def test_replicas_are_launched_blocked_rerun_and_killed_and_every_packet_is_coun
     )
     with Pktgen(options) as pktgen:
         pktgen.begin()
-        manager.command("TARGETS", targets=[2, 1, 1])
+        manager.command("DECISION", targets=[2, 1, 1])
         manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
         served = manager.instance(0, 1).served
         manager.until(lambda: manager.instance(0, 1).served > served, "packets of the second")
         assert len(manager.nf_pids()) == 2
         for _ in range(3):
-            manager.command("TARGETS", targets=[1, 1, 1])
+            manager.command("DECISION", targets=[1, 1, 1])
             manager.until(lambda: sorted(manager.states(0))[-1] == BLOCKED, "a parked replica")
-            manager.command("TARGETS", targets=[2, 1, 1])
+            manager.command("DECISION", targets=[2, 1, 1])
             manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
         page = manager.page()
         assert (page.type[0].launches, page.type[0].reruns, page.type[0].blocks) == (2, 3, 3)
@@ -240,7 +241,7 @@ def test_replicas_are_launched_blocked_rerun_and_killed_and_every_packet_is_coun
             slot = kill % 2
             manager.command("KILL", nf=0, slot=slot)
             manager.until(lambda kill=kill: manager.page().type[0].deaths > kill, "a death")
-            manager.command("TARGETS", targets=[2, 1, 1])
+            manager.command("DECISION", targets=[2, 1, 1])
             manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
         pktgen.stop()
         summary = pktgen.wait(60)
@@ -271,18 +272,18 @@ def test_a_live_backend_attaches_to_replicas_with_a_chain_of_that_mode_alone(
     pipeline = load_chain("paper").replace(interval_s=0.1)
     chain = pipeline.replace(mode="run_to_completion")
     options = ManagerOptions(scale=1 / 20, pacing=True, law=False, status_s=0.02)
-    with Testbed(chain, folder=tmp_path / "m", options=options) as testbed:
+    with ManagerProcess(chain, folder=tmp_path / "m", options=options) as manager:
         backend = LiveBackend(chain, attach=tmp_path / "m")
-        assert backend.reset(None).running.tolist() == [1, 0, 0]
-        pid = testbed.client.read().pids[0]
+        assert Single(backend).reset(None).running.tolist() == [1, 0, 0]
+        pid = manager.client.read().pids[0]
         os.kill(pid, signal.SIGKILL)
-        readings = [backend.step(np.array([1, 1, 1])).copy() for _ in range(20)]
+        readings = [Single(backend).step(np.array([1, 1, 1])).copy() for _ in range(20)]
         assert sum(reading.deaths for reading in readings).tolist() == [1, 0, 0]
         assert readings[-1].running.tolist() == [1, 0, 0]
         backend.close()
         with pytest.raises(InputError, match=r"the manager runs NF1 \(max 8\), NF2 \(max 0\)"):
             LiveBackend(pipeline, attach=tmp_path / "m")
-        state = figures(testbed.client.read(), testbed.client.snapshot())
+        state = figures(manager.client.read(), manager.client.snapshot())
         assert state["run_to_completion"]
 
 
@@ -299,7 +300,7 @@ def test_the_other_types_have_no_instances_and_say_so(start: Start) -> None:
     for command in ("LAUNCH", "BLOCK"):
         with pytest.raises(Refused, match="send runs inside the instances of count"):
             manager.command(command, nf=1, slot=0)
-    reply = manager.command("TARGETS", targets=[2, 1, 3])
+    reply = manager.command("DECISION", targets=[2, 1, 3])
     assert list(reply.clipped)[:3] == [0, 1, 3]
     manager.await_states(0, [RUNNING, RUNNING, STOPPED, STOPPED])
 

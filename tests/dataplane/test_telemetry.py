@@ -13,8 +13,8 @@ import pytest
 
 from flexnfv.chain import load_chain
 from flexnfv.hw_backend.config import ManagerOptions
+from flexnfv.hw_backend.manager_process import ManagerProcess
 from flexnfv.hw_backend.pktgen import PktgenOptions
-from flexnfv.hw_backend.testbed import Testbed
 from flexnfv.states import RUNNING
 
 pytestmark = pytest.mark.dataplane
@@ -47,24 +47,24 @@ def ask(prefix: str, *questions: str) -> list[Any]:
 
 def test_it_tells_what_the_page_tells() -> None:
     options = ManagerOptions(scale=1 / 20, pacing=True, law=False, status_s=0.01)
-    with Testbed(load_chain("paper"), options=options) as testbed:
-        testbed.client.targets([2, 1, 1])
+    with ManagerProcess(load_chain("paper"), options=options) as manager:
+        manager.client.decide([2, 1, 1])
         traffic = PktgenOptions(
-            port=testbed.peer, rate_pps=20_000.0, count=PACKETS, backlog_ms=60_000.0
+            port=manager.peer, rate_pps=20_000.0, count=PACKETS, backlog_ms=60_000.0
         )
-        with testbed.generator(traffic) as generator:
+        with manager.generator(traffic) as generator:
             generator.wait(60)
         deadline = time.monotonic() + 20
         while (
-            testbed.client.snapshot().header["in_flight"]
-            or testbed.client.read().of_type(0)["state"].tolist()[1] != RUNNING
+            manager.client.snapshot().header["in_flight"]
+            or manager.client.read().of_type(0)["state"].tolist()[1] != RUNNING
         ):
             assert time.monotonic() < deadline, "the chain does not come to rest"
             time.sleep(0.01)
-        page = testbed.client.snapshot()  # nothing moves any more: figures must agree exactly
+        page = manager.client.snapshot()  # nothing moves any more: figures must agree exactly
         running = [n for n, one in enumerate(page.instances) if one["state"] == RUNNING]
         totals, listed, *instances = ask(
-            testbed.prefix,
+            manager.prefix,
             "/flexnfv/totals",
             "/flexnfv/instances",
             *(f"/flexnfv/instance,{number}" for number in running),

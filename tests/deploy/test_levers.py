@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 from rich.console import Console
 
-from flexnfv.chain import STATEFUL_FUNCTIONS, ServiceChain, load_chain
+from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.decision import KEEP, Decision
 from flexnfv.deploy import Deployment, deploy, wire
 from flexnfv.deploy.answer import Answer, Fault, judge
@@ -87,7 +87,7 @@ def test_a_message_carries_every_field(chain: ServiceChain) -> None:
 
 def test_a_mapping_that_would_part_flows_from_their_state_is_refused() -> None:
     chain = load_chain("six")
-    stateful = [nf.function in STATEFUL_FUNCTIONS for nf in chain.nf]
+    stateful = list(chain.stateful)
     wanted = np.where(stateful, 0, KEEP)
     with pytest.raises(ValueError, match="keeps state per flow"):
         judge(Decision(np.ones(chain.types, np.int64), mapping=wanted), chain)

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
 from flexnfv.action import decode_lever, lever_mask
-from flexnfv.chain import STATEFUL_FUNCTIONS, load_chain
+from flexnfv.chain import load_chain
 from flexnfv.decision import KEEP, choices
 from flexnfv.envs import ID
 from flexnfv.envs.service_chain import ServiceChainEnv
@@ -63,7 +63,7 @@ def test_an_action_with_levers_is_the_decision_that_it_stands_for() -> None:
 
 def test_a_type_that_keeps_state_per_flow_keeps_its_mapping() -> None:
     chain = load_chain("six")
-    stateful = [nf.function in STATEFUL_FUNCTIONS for nf in chain.nf]
+    stateful = list(chain.stateful)
     assert any(stateful)
     mask = lever_mask("mapping", chain)
     for kept, row in zip(stateful, mask.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The comparison as a user meets it: contestants, tables, JSON, report, command line."""
+"""The comparison as a user meets it: candidates, tables, JSON, report, command line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rich.console import Console
 
 from flexnfv.cli import main
 from flexnfv.errors import InputError
-from flexnfv.evaluation import Result
-from flexnfv.evaluation.contestants import contestant, contestants, sweeps, with_baseline
+from flexnfv.evaluation import Result, overview, report
+from flexnfv.evaluation.candidates import candidate, candidates, sweeps, with_baseline
+from flexnfv.evaluation.tables import tables
 from flexnfv.evaluation.traffic import resolve
 from flexnfv.traces import Trace, files
 from tests.policies.networks import write_random_bundle
@@ -27,34 +28,34 @@ def test_a_pattern_groups_bundles_as_the_training_seeds_of_one_policy(tmp_path: 
     for seed in (2, 0, 1):
         (tmp_path / f"seed{seed}").mkdir()
         (tmp_path / f"seed{seed}" / "best.onnx").touch()
-    found = contestant(f"ppo={tmp_path}/seed*/best.onnx")
+    found = candidate(f"ppo={tmp_path}/seed*/best.onnx")
     assert found.name == "ppo"
-    assert [Path(member).parent.name for member in found.members] == ["seed0", "seed1", "seed2"]
+    assert [Path(spec).parent.name for spec in found.specs] == ["seed0", "seed1", "seed2"]
 
 
 def test_a_label_is_told_from_a_parameter_and_from_a_path() -> None:
-    assert contestant("mine=watermark:high=0.6").members == ("watermark:high=0.6",)
-    assert contestant("watermark:high=0.6").name == "watermark:high=0.6"
+    assert candidate("mine=watermark:high=0.6").specs == ("watermark:high=0.6",)
+    assert candidate("watermark:high=0.6").name == "watermark:high=0.6"
     with pytest.raises(InputError, match="no such bundle"):
-        contestant("run/lr=1/best.onnx")
+        candidate("run/lr=1/best.onnx")
 
 
 def test_two_policies_of_one_name_are_refused() -> None:
     with pytest.raises(InputError, match="two policies of that name"):
-        contestants(["watermark", "watermark"])
+        candidates(["watermark", "watermark"])
 
 
 def test_the_baseline_takes_part_even_if_it_is_not_named() -> None:
-    assert [one.name for one in with_baseline([contestant("static")], "watermark")] == [
+    assert [one.name for one in with_baseline([candidate("static")], "watermark")] == [
         "static",
         "watermark",
     ]
 
 
 def test_a_heuristic_is_swept_over_its_own_parameter(kit: Path) -> None:
-    swept = [one for one in sweeps([contestant("ample:spare=1.3")]) if one.heuristic == "ample"]
+    swept = [one for one in sweeps([candidate("ample:spare=1.3")]) if one.heuristic == "ample"]
     assert [one.setting["spare"] for one in swept] == [0.8, 1.0, 1.2, 1.5]
-    assert swept[0].members == ("ample:spare=0.8",)
+    assert swept[0].specs == ("ample:spare=0.8",)
 
 
 def test_a_sweep_gives_a_front_and_places_every_policy(bench: Bench) -> None:
@@ -80,7 +81,7 @@ def test_figures_are_those_of_the_records(bench: Bench) -> None:
 def test_the_table_compares_with_the_baseline_and_warns_of_few_seeds(bench: Bench) -> None:
     console = Console(width=200, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        console.print(bench().table())
+        console.print(tables(bench()))
     text = capture.get()
     assert "cores vs static" in text
     assert "baseline" in text
@@ -114,7 +115,7 @@ def test_the_report_is_one_file_that_fetches_nothing(
 ) -> None:
     odd = waves[0].renamed("</script><img src='https://example.org/x'>")
     result = bench(["ample", "static"], traces=(odd, waves[1]), sweep=True)
-    result.write_report(tmp_path / "report.html")
+    report.write(result, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Loads()
     page.feed(text)
@@ -124,11 +125,11 @@ def test_the_report_is_one_file_that_fetches_nothing(
     for section in ("Comparison", "Core usage against drops", "By trace", "What was run"):
         assert f"<h2>{section}</h2>" in text
     with pytest.raises(InputError, match="already exists"):
-        result.write_report(tmp_path / "report.html")
+        report.write(result, tmp_path / "report.html")
 
 
 def test_the_overview_is_a_png(bench: Bench, tmp_path: Path) -> None:
-    bench(sweep=True).write_overview(tmp_path / "overview.png")
+    overview.write(bench(sweep=True), tmp_path / "overview.png")
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
 
 

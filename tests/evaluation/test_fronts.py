@@ -17,8 +17,8 @@ from flexnfv.evaluation.fronts import (
     place,
     settings,
 )
-from flexnfv.evaluation.metrics import QUANTITIES
 from flexnfv.evaluation.statistics import Draws, Sample
+from flexnfv.evaluation.sums import QUANTITIES
 
 CORES = np.array([2.0, 4.0, 6.0, 5.0])
 DROPS = np.array([1e-1, 1e-2, 1e-4, 5e-2])  # the last is beaten by the second
@@ -110,3 +110,22 @@ def test_a_policy_out_of_a_fronts_range_has_no_place() -> None:
     at = place(sample("policy", 4.0, 0.0, draws), front)
     assert np.isnan([at.front_cores, at.saved.estimate, at.saved.low]).all()
     assert at.reached == 0.0
+
+
+def test_many_fronts_are_read_at_once_as_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    cores = rng.uniform(1, 9, (200, 12)).round(1)  # with ties
+    drops = 10 ** rng.uniform(-8, -1, (200, 12))
+    drops[rng.random(drops.shape) < 0.1] = np.nan
+    wanted = 10 ** rng.uniform(-7, -1, 200)
+    together = cores_at(cores, drops, wanted)
+    assert np.isfinite(together).any()
+    for row in range(200):
+        best = pareto(cores[row], drops[row])
+        x = np.log10(np.maximum(drops[row, best], DROP_FLOOR))
+        keep = np.concatenate([[True], np.diff(x) < 0])
+        at = np.log10(max(wanted[row], DROP_FLOOR))
+        alone = np.interp(
+            at, x[keep][::-1], cores[row, best][keep][::-1], left=np.nan, right=np.nan
+        )
+        assert together[row] == pytest.approx(alone, nan_ok=True)

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flexnfv.errors import InputError
+from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation import Result
-from flexnfv.evaluation.grid import MANIFEST
+from flexnfv.evaluation.grid import MANIFEST, Cell
 from flexnfv.evaluation.records import read_episode
+from flexnfv.evaluation.store import Store
+from flexnfv.evaluation.sums import segments_of, sums
 from flexnfv.traces import Trace
 from tests.evaluation.same import same_records
 
@@ -133,7 +135,7 @@ def test_what_ctrl_c_stops_the_same_command_finishes(
 
 
 def test_a_batched_policy_gives_the_records_of_one_episode_at_a_time(bench: Bench) -> None:
-    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.evaluation.episodes import run_episode
     from flexnfv.model import ModelBackend
     from flexnfv.policy import make_policy
 
@@ -147,7 +149,7 @@ def test_a_batched_policy_gives_the_records_of_one_episode_at_a_time(bench: Benc
 
 
 def test_traffic_finer_than_the_interval_keeps_its_bursts_in_a_batch(bench: Bench) -> None:
-    from flexnfv.evaluation.episode import run_episode
+    from flexnfv.evaluation.episodes import run_episode
     from flexnfv.model import ModelBackend
     from flexnfv.policy import make_policy
 
@@ -183,3 +185,85 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(bench: Bench, tmp_p
     bench(out=tmp_path / "out")
     assert record.exists()
     assert not half.exists()
+
+
+def sums_files(out: Path) -> list[Path]:
+    return sorted((out / "sums").glob("*.npz"))
+
+
+def test_a_sweep_keeps_its_sums_alone_and_is_carried_on(bench: Bench, tmp_path: Path) -> None:
+    whole = bench(["ample"], out=tmp_path / "out", sweep=True)
+    assert {path.parent.name.split("-")[0] for path in records(tmp_path / "out").values()} == {
+        "ample",
+        "static",
+    }
+    files = sums_files(tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in files}
+    gone = files[::3]
+    for path in gone:
+        path.unlink()
+    resumed = bench(["ample"], out=tmp_path / "out", sweep=True)
+    assert sums_files(tmp_path / "out") == files
+    for path in files:
+        assert (path.stat().st_mtime_ns == before[path]) == (path not in gone)
+    assert resumed.fronts == whole.fronts
+
+
+def test_damaged_sums_are_told_of_in_one_line(bench: Bench, tmp_path: Path) -> None:
+    bench(["ample"], out=tmp_path / "out", sweep=True)
+    broken = sums_files(tmp_path / "out")[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged") as caught:
+        bench(["ample"], out=tmp_path / "out", sweep=True)
+    assert str(broken) in str(caught.value)
+
+
+def test_sums_added_up_on_the_way_are_those_of_the_records(bench: Bench) -> None:
+    policies = ["watermark", "static", "clairvoyant"]
+    result = bench(policies, backend="model", peak=14e6)
+    met = 0
+    for spec in policies:
+        for index, trace in enumerate(result.grid.traces):
+            record = result.episode(spec, index, 1)
+            segments = segments_of(result.grid.lengths[trace.name])
+            again = sums(record, result.grid.chain.parked_weight, segments)
+            kept = Store(result.grid, result.out).found()[Cell(spec, trace.name, 1)]
+            np.testing.assert_allclose(kept.segments, again.segments, rtol=1e-6)
+            np.testing.assert_array_equal(kept.reactions_s, again.reactions_s)
+            met += kept.reactions_s.size
+    assert met > 0
+
+
+def test_several_processes_give_what_one_does(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = ["watermark", "random"]
+    options = {"backend": "model", "sweep": True, "baseline": "watermark"}
+    here = bench(policies, out=tmp_path / "here", **options)
+    shared = bench(policies, out=tmp_path / "shared", processes=2, **options)
+    assert len(sums_files(tmp_path / "shared")) > len(sums_files(tmp_path / "here"))
+    for name, path in records(tmp_path / "here").items():
+        assert same_records(read_episode(path), read_episode(tmp_path / "shared" / name))
+    assert shared.fronts == here.fronts
+
+
+def test_a_worker_process_that_dies_is_one_line_and_what_is_finished_is_kept(
+    bench: Bench, kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(kit))
+    spec = f"mortal:flag={tmp_path / 'flag'}"
+    with pytest.raises(BackendError, match="a worker process died"):
+        bench([spec, "static"], out=tmp_path / "out", processes=2)
+    bench([spec, "static"], out=tmp_path / "out", processes=2)
+    assert len(records(tmp_path / "out")) == 8
+
+
+def test_batches_of_any_size_give_the_same(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"backend": "model", "sweep": True, "seeds": 1}
+    large = bench(["target_tracking"], out=tmp_path / "large", **options)
+    monkeypatch.setattr("flexnfv.evaluation.jobs.ROWS", 7)
+    small = bench(["target_tracking"], out=tmp_path / "small", **options)
+    assert len(sums_files(tmp_path / "small")) > 5
+    assert small.fronts == large.fronts

@@ -1,20 +1,13 @@
-"""Figures of an episode whose every number is known."""
+"""Measures of an episode whose every number is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from flexnfv.evaluation.metrics import (
-    QUANTITIES,
-    figures,
-    p95,
-    reactions,
-    segment_starts,
-    segments_of,
-    sums,
-)
+from flexnfv.evaluation.metrics import measures, p95
 from flexnfv.evaluation.records import Episode
+from flexnfv.evaluation.sums import QUANTITIES, segment_starts, segments_of, sums
 from flexnfv.records import COLUMNS
 
 
@@ -33,7 +26,7 @@ def episode(rows: int = 8, interval_s: float = 0.5, **columns: list[float]) -> E
 
 
 def measured(parked_weight: float = 0.3, segments: int = 1, **columns: list[float]) -> dict:
-    return figures(sums(episode(**columns), parked_weight, segments).segments)
+    return measures(sums(episode(**columns), parked_weight, segments).segments)
 
 
 def test_drop_rate_is_lost_over_offered_packets_not_a_mean_of_rates() -> None:
@@ -100,7 +93,7 @@ def test_a_reaction_lasts_from_overload_or_losses_until_capacity_covers_demand(
         offered_pps=[1e6] * 8,
         dropped_pps=[d * 1e6 for d in dropped],
     )
-    _, lengths = reactions(shown)
+    lengths = sums(shown, 0.3, 1).reactions_s
     assert lengths.tolist() == pytest.approx(expected)
 
 

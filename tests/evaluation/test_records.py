@@ -12,7 +12,7 @@ from pyarrow import parquet
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
-from flexnfv.evaluation.episode import run_episode
+from flexnfv.evaluation.episodes import run_episode
 from flexnfv.evaluation.records import Recorder, read_episode, write_episode
 from flexnfv.model import ModelBackend
 from flexnfv.policy import make_policy

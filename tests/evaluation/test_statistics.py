@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flexnfv.evaluation.metrics import QUANTITIES
 from flexnfv.evaluation.statistics import (
     MARGIN,
     Difference,
@@ -17,6 +16,7 @@ from flexnfv.evaluation.statistics import (
     interquartile_mean,
     non_inferior,
 )
+from flexnfv.evaluation.sums import QUANTITIES
 
 CORES = "core_usage"
 
@@ -118,7 +118,7 @@ def test_a_policy_differs_from_itself_by_nothing() -> None:
 
 def test_training_seeds_of_two_policies_are_drawn_apart() -> None:
     draws = Draws(np.zeros(2, int), 1)
-    assert not np.array_equal(draws.members(10, "one"), draws.members(10, "other"))
+    assert not np.array_equal(draws.trainings(10, "one"), draws.trainings(10, "other"))
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:

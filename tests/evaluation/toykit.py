@@ -74,7 +74,7 @@ class ToyBackend:
 class Ample(BasePolicy):
     """ceil(demand x spare / capacity) instances."""
 
-    front = ("spare", (0.8, 1.0, 1.2, 1.5))
+    sweep = ("spare", (0.8, 1.0, 1.2, 1.5))
 
     def __init__(self, spare=1.1):
         if spare <= 0:

@@ -15,7 +15,7 @@ from flexnfv.backend import Single
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.cli import main
 from flexnfv.errors import BackendError, InputError
-from flexnfv.evaluation.episode import run_episode
+from flexnfv.evaluation.episodes import run_episode
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments.fidelity import (
     Replay,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import flexnfv.evaluation.grid
+import flexnfv.evaluation.store
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.cli import main
 from flexnfv.evaluation.statistics import Interval
@@ -142,17 +142,17 @@ def test_an_interrupted_ranking_keeps_what_it_has_and_is_carried_on(
         str(out),
     ]
     command += ["--traces", *SHORT]
-    real = flexnfv.evaluation.grid.write_episode
+    real = flexnfv.evaluation.store.write_episode
     written: list[Path] = []
 
-    def interrupted(episode: Any, path: Path) -> None:
+    def interrupted(episode: Any, path: Path, note: bytes) -> None:
         if len(written) == 3:
             raise KeyboardInterrupt
-        real(episode, path)
+        real(episode, path, note)
         written.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("flexnfv.evaluation.grid.write_episode", interrupted)
+        patch.setattr("flexnfv.evaluation.store.write_episode", interrupted)
         assert main(command) == 130
     assert "to carry on" in capsys.readouterr().err
     times = {path: path.stat().st_mtime_ns for path in written}

@@ -10,9 +10,11 @@ import pytest
 from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
+from flexnfv.mapping import BUCKETS, EVEN, empty_table, shares, update_table
 from flexnfv.model import ModelBackend
-from flexnfv.policies.clairvoyant import Clairvoyant, highest_rates
+from flexnfv.policies.clairvoyant import Clairvoyant, Scratch, even_split, highest_rates
 from flexnfv.policy import make_policy
+from flexnfv.states import DRAINING, RUNNING, STOPPED
 from flexnfv.traces import Trace
 
 PAPER = load_chain("paper")
@@ -114,3 +116,33 @@ def test_without_a_trace_it_refuses() -> None:
         Clairvoyant().reset(PAPER)
     with pytest.raises(ValueError, match="margin"):
         Clairvoyant(margin=1.0)
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_the_even_mapping_in_one_pass_splits_as_the_mapping_does(case: int) -> None:
+    rng = np.random.default_rng(case)
+    slots = int(rng.integers(1, 17))
+    weight = rng.integers(0, 1 << 40, BUCKETS) * 2.0**-52  # their sums are exact
+    now, then = (rng.choice([STOPPED, DRAINING, RUNNING], slots).astype(np.int8) for _ in "ab")
+    table = empty_table()
+    for state in (then, now):
+        update_table(EVEN, state, table)
+    held = np.bincount(table[table >= 0], minlength=slots)
+    own = np.bincount(table[table >= 0], weight[table >= 0], minlength=slots)
+    scratch = Scratch(
+        trial=np.empty((1, slots), np.int8),
+        command=np.empty((1, slots), np.int8),
+        clipped=np.empty(1, np.int64),
+        one=np.ones(1, np.int64),
+        row=np.empty(slots, np.int64),
+        share=np.empty(slots),
+        quota=np.empty(slots, np.int64),
+        kept=np.empty(slots, np.int64),
+        table=empty_table(),
+    )
+    trial = rng.choice([STOPPED, DRAINING, RUNNING, RUNNING], slots).astype(np.int8)
+    found = even_split(table, held, own, weight, trial, scratch)
+    after, share = table.copy(), np.empty(slots)
+    update_table(EVEN, trial, after)
+    lost = shares(EVEN, trial, after, weight, np.empty((0, 0)), scratch.row, share)
+    assert found == (np.inf if lost else share.max())

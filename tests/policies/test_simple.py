@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flexnfv.chain import load_chain
+from flexnfv.policies.random_targets import RandomTargets
 from flexnfv.policies.static import Static
-from flexnfv.policies.uniform import Random
 from flexnfv.reading import Reading
 from tests.policies.readings import reading
 
@@ -40,7 +40,7 @@ def test_static_s_targets_are_the_caller_s_to_change() -> None:
 
 
 def test_random_covers_the_limits_evenly_and_nothing_else() -> None:
-    policy = Random()
+    policy = RandomTargets()
     policy.reset(PAPER, seed=1)
     drawn = policy.decide(Reading.zeros(PAPER.types, PAPER.slots, (4000,)))
     assert drawn.shape == (4000, 3)
@@ -54,7 +54,7 @@ def test_random_repeats_itself_under_one_seed_only() -> None:
     now = reading(PAPER, ["R", "R", "R"])
 
     def draw(seed: int | None) -> list[list[int]]:
-        policy = Random(seed=5)
+        policy = RandomTargets(seed=5)
         policy.reset(PAPER, seed)
         return [policy.decide(now).tolist() for _ in range(10)]
 
@@ -65,7 +65,7 @@ def test_random_repeats_itself_under_one_seed_only() -> None:
 
 def test_random_continues_from_an_exported_state() -> None:
     now = reading(PAPER, ["R", "R", "R"])
-    one, other = Random(), Random()
+    one, other = RandomTargets(), RandomTargets()
     one.reset(PAPER, 1)
     other.reset(PAPER, 2)
     one.decide(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib import resources
@@ -15,8 +16,10 @@ from flexnfv import backends
 from flexnfv.backend import Description
 from flexnfv.chain import load_chain
 from flexnfv.errors import BackendError
+from flexnfv.evaluation import progress
 from flexnfv.model import ModelBackend
 from flexnfv.policies.bundle import read_metadata
+from flexnfv.train import arguments, callbacks, live
 from flexnfv.train import ppo as program
 
 PROGRAM = Path(__file__).parents[2] / "train" / "ppo.py"
@@ -112,6 +115,9 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(run: Path, tmp_path: Path) ->
         (("--drop_costs", "5", "1"), "--drop_costs"),
         (("--resume", "nowhere"), "holds no run"),
         (("--backend", "dpkd"), "dpdk"),
+        (("--weights", "lunch=1"), "did you mean 'launch'"),
+        (("--weights", "launch=much"), "TERM=WEIGHT"),
+        (("--weights", "launch=-1"), "at least 0"),
         (("--backend", "dpdk"), "--init-from"),
         (("--init-from", "nowhere", "--out", "other"), "best.safetensors"),
     ],
@@ -202,14 +208,73 @@ def test_a_backend_that_does_not_start_anew_leaves_a_checkpoint(
 
 
 def test_a_live_run_takes_half_an_hour_unless_it_is_told_otherwise() -> None:
-    live = program.settled(program.Args(chain="paper", backend="dpdk"))
-    assert live.rows == 1800 * 3
+    timed = program.settled(program.Args(chain="paper", backend="dpdk"))
+    assert timed.rows == 1800 * 3
     assert program.settled(program.Args(chain="paper", backend="dpdk", rows=7)).rows == 7
-    assert program.settled(program.Args()).rows == program.ROWS
+    assert program.settled(program.Args()).rows == arguments.ROWS
 
 
 def test_live_peaks_are_those_that_the_scale_carries() -> None:
     edge = load_chain("edge")
-    live = program.Args(chain="edge", backend="dpdk", scale="1/20")
-    assert program.peak_range(live, edge) == pytest.approx((6e6, 20e6))
-    assert program.peak_range(program.Args(chain="edge"), edge) == pytest.approx((6e6, 24e6))
+    timed = program.Args(chain="edge", backend="dpdk", scale="1/20")
+    assert live.peaks(timed, edge) == pytest.approx((6e6, 20e6))
+    assert live.peaks(program.Args(chain="edge"), edge) == pytest.approx((6e6, 24e6))
+
+
+def test_ctrl_c_keeps_what_there_is_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = callbacks.Progress._on_step
+
+    def stop(self: callbacks.Progress) -> bool:
+        if self.num_timesteps > 4000:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(callbacks.Progress, "_on_step", stop)
+    args = program.Args(
+        chain="paper", chains=32, rows=8000, warm_start=1000, steps=16, episode=64,
+        validation=("synthetic/flash_crowd?duration_s=120",), out=tmp_path / "out",
+        benchmark_seeds=0,
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        program.main(args)
+    seed = tmp_path / "out/seed-1"
+    assert 4000 < json.loads((seed / "progress.json").read_text())["rows"] < 8000
+    assert read_metadata(seed / "best.onnx").training["rows_done"] < 8000
+    monkeypatch.setattr(callbacks.Progress, "_on_step", real)
+    program.main(program.Args(resume=tmp_path / "out"))
+    assert json.loads((seed / "progress.json").read_text())["rows"] >= 8000
+
+
+def test_weights_reach_the_terms_of_the_reward() -> None:
+    args = program.settled(
+        program.Args(chain="paper", chains=2, weights=("launch=0.1", "parked=0"))
+    )
+    env = program.make_env(args, load_chain("paper"), seed=1)
+    env.reset()
+    names = set()
+    for _ in range(8):
+        env.step(np.full(env.num_envs, 4))
+        names |= set(env.rollout.statistics.take())
+    env.close()
+    assert env.task.weights.launch == 0.1
+    assert "reward/launch" in names
+    assert "reward/parked" not in names
+
+
+def test_a_log_tells_of_every_phase_while_it_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.05)
+    args = program.Args(
+        chain="paper", chains=32, rows=20000, warm_start=100_000, steps=16, episode=64,
+        validation=("synthetic/flash_crowd?duration_s=120",), out=tmp_path / "out",
+        benchmark_seeds=0,
+    )  # fmt: skip
+    program.main(args)
+    said = capsys.readouterr().err
+    for phase, unit in (("warm start", "rows"), ("validation", "intervals"), ("PPO", "rows")):
+        assert re.search(
+            rf"^{phase}: \d+ %, [\d,]+ of [\d,]+ {unit}, [\d,]+ {unit}/s, \d+ s left$", said, re.M
+        ), said

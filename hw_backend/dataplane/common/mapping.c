@@ -31,7 +31,8 @@ static void update_algorithm1(struct fx_map *map, const int8_t *state, uint32_t 
     for (uint32_t slot = 0; slot < slots; slot++)
         if (exists(state[slot]))
             existing[count++] = (int16_t)slot;
-    /* Backwards twice, so that the entries behind the last running one find the first. */
+    /* The loop goes backwards over the row twice, so that the slots behind the last running one
+     * find the first. */
     int16_t following = FX_NO_INSTANCE;
     for (uint32_t step = 2 * count; step-- > 0;) {
         int16_t slot = existing[step % count];
@@ -87,7 +88,8 @@ static uint32_t empty(struct fx_map *map)
     return moved;
 }
 
-/* Buckets that each running slot shall hold: who holds more keeps the odd one, ties lowest slot. */
+/* Buckets that each running slot shall hold. Where they do not divide evenly, the slots that hold
+ * most now get one more, ties the lowest slot. */
 static void even_quota(const uint32_t *held, const int8_t *state, uint32_t slots, uint32_t running,
                        uint32_t *quota)
 {
@@ -157,7 +159,8 @@ uint32_t fx_map_update(struct fx_map *map, const int8_t *state, uint32_t slots)
 
 double fx_map_moved(const struct fx_map *before, const struct fx_map *after)
 {
-    /* The pair of indices repeats after their product at the latest; equal moduli, at once. */
+    /* A hash gives a pair of indices, one in each map. The pairs repeat after as many hashes as the
+     * product of the moduli; where both are equal, after one modulus. */
     uint32_t hashes =
         before->modulus == after->modulus ? before->modulus : before->modulus * after->modulus;
     uint32_t moved = 0;

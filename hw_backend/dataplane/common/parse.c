@@ -57,7 +57,7 @@ static uint16_t xor_words(const uint8_t *p, int count)
     return words;
 }
 
-/* For what is not IP, and for what was cut off before its addresses. */
+/* The hash of a frame that is not IP, or that was cut off before its addresses. */
 static uint32_t link_hash(const uint8_t *data, uint16_t type)
 {
     return fx_toeplitz(xor_words(data, 6) ^ (type < ETHER_TYPE_MIN ? 0 : type));
@@ -249,8 +249,8 @@ static enum fx_class classify(const uint8_t *data, uint32_t len, struct fx_flow 
 }
 
 /*
- * Nearly every packet is an untagged, whole IPv4 datagram without options, of TCP or UDP: the same
- * in a third of the time. False for whatever is not, or is not quite, so.
+ * Reads what nearly every packet is, an untagged, whole IPv4 datagram of TCP or UDP without
+ * options, in a third of the time. False for any other packet, which is then read step by step.
  */
 static bool parse_usual(const uint8_t *data, uint32_t len, struct fx_flow *flow)
 {

@@ -76,6 +76,23 @@ static void stop_long_parked(struct plan *plan)
             stop(plan, at);
 }
 
+/* Stops a type's longest-parked instances beyond the spares to keep. */
+static void stop_surplus_spares(struct plan *plan, uint32_t type, int64_t spares)
+{
+    uint32_t slots = plan->limits->slots, first = type * slots;
+    int64_t surplus = -spares;
+    for (uint32_t at = first; at < first + slots; at++)
+        surplus += is_left_parked(plan, at);
+    for (; surplus > 0; surplus--) {
+        int64_t longest = -1;
+        for (uint32_t at = first; at < first + slots; at++)
+            if (is_left_parked(plan, at) &&
+                (longest < 0 || plan->parked_s[at] > plan->parked_s[longest]))
+                longest = at;
+        stop(plan, (uint32_t)longest);
+    }
+}
+
 /* Stops the longest-parked instance of a type other than `but`; false if there is none. */
 static bool free_cores(struct plan *plan, uint32_t but)
 {
@@ -117,8 +134,9 @@ static int64_t launch(struct plan *plan, uint32_t type, int64_t target)
     return wanted > 0 ? wanted : 0;
 }
 
-void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
-             const double *load, const double *parked_s, int8_t *command, int64_t *clipped)
+void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int64_t *spares,
+             const int8_t *state, const double *load, const double *parked_s, int8_t *command,
+             int64_t *clipped)
 {
     struct plan plan = {limits, state, load, parked_s, command, 0};
     for (uint32_t at = 0; at < limits->types * limits->slots; at++) {
@@ -132,6 +150,9 @@ void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_
         rerun_or_block(&plan, type, target);
     }
     stop_long_parked(&plan);
+    for (uint32_t type = 0; type < limits->types; type++)
+        if (spares[type] >= 0)
+            stop_surplus_spares(&plan, type, spares[type]);
     for (uint32_t type = 0; type < limits->types; type++)
         clipped[type] += launch(&plan, type, within_limits(limits, type, targets[type]));
 }

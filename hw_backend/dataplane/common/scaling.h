@@ -39,10 +39,12 @@ int fx_victim(const int8_t *state, const double *load, const int8_t *command, ui
 
 /*
  * One command (enum fx_slot_command) per slot. `targets` are wanted instances (running and
- * launching) per type; `state` is enum fx_state or FX_STOPPING; `load` is in erlangs, `parked_s` in
- * seconds. `clipped` receives, per type, the wanted instances that limits or budget refused.
+ * launching) per type, `spares` the parked instances to keep, -1: all; `state` is enum fx_state or
+ * FX_STOPPING; `load` is in erlangs, `parked_s` in seconds. `clipped` receives, per type, the
+ * wanted instances that limits or budget refused.
  */
-void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int8_t *state,
-             const double *load, const double *parked_s, int8_t *command, int64_t *clipped);
+void fx_plan(const struct fx_limits *limits, const int64_t *targets, const int64_t *spares,
+             const int8_t *state, const double *load, const double *parked_s, int8_t *command,
+             int64_t *clipped);
 
 #endif

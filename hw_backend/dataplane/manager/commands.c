@@ -1,6 +1,6 @@
-/* Commands over the control socket: fixed structs, validated, answered with a reason when refused.
- */
 #define _GNU_SOURCE
+#include "manager/commands.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,32 +11,37 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "manager/control.h"
+#include "manager/decisions.h"
+#include "manager/events.h"
+#include "manager/instances.h"
+#include "manager/maps.h"
+#include "manager/options.h"
+#include "manager/status.h"
+#include "manager/worker.h"
 
 static struct fx_manager *const mgr = &fx_manager;
-static int listener = -1, epoll_fd;
+static int listener = -1;
 static char socket_path[128];
 
 /* --- the commands ----------------------------------------------------------------------------- */
 
-static int named_entry(const struct fx_request *request, uint32_t *entry, struct fx_error *error)
+static int named_instance(const struct fx_request *request, uint32_t *index, struct fx_error *error)
 {
     if (request->type < 0 || request->type >= (int)mgr->config.types)
         return fx_fail(error, "there is no type %d", request->type);
     if (fx_check_slot((uint32_t)request->type, request->slot, error) != 0)
         return -1;
-    *entry = mgr->first[request->type] + (uint32_t)request->slot;
+    *index = fx_index_of((uint32_t)request->type, (uint32_t)request->slot);
     return 0;
 }
 
-static int take_targets(const struct fx_request *request, struct fx_reply *reply,
-                        struct fx_error *error)
+static int take_decision(const struct fx_decision *decision, struct fx_reply *reply,
+                         struct fx_error *error)
 {
-    for (uint32_t t = 0; t < FX_MAX_TYPES; t++)
-        if (request->targets[t] < -1 || request->targets[t] > 1000000)
-            return fx_fail(error, "targets[%u]: %d is not -1 to 1000000", t, request->targets[t]);
+    if (fx_check_decision(decision, error) != 0)
+        return -1;
     fx_heartbeat(reply->time_ns);
-    fx_set_targets(request->targets, reply->clipped);
+    fx_decide(decision, reply->clipped);
     for (uint32_t t = 0; t < mgr->config.types; t++)
         if (reply->clipped[t] > 0) {
             reply->status = FX_CLIPPED;
@@ -61,16 +66,16 @@ static int take_launch(const struct fx_request *request, struct fx_reply *reply,
 static int take_instance(const struct fx_request *request, struct fx_reply *reply,
                          struct fx_error *error)
 {
-    uint32_t entry = 0;
-    if (named_entry(request, &entry, error) != 0)
+    uint32_t index = 0;
+    if (named_instance(request, &index, error) != 0)
         return -1;
     reply->slot = request->slot;
-    reply->instance = (int32_t)entry;
+    reply->instance = (int32_t)index;
     if (request->kind == FX_CMD_KILL)
-        return fx_kill(entry, error);
-    int result = request->kind == FX_CMD_BLOCK   ? fx_block(entry, error)
-                 : request->kind == FX_CMD_RERUN ? fx_rerun(entry, error)
-                                                 : fx_stop(entry, error);
+        return fx_kill(index, error);
+    int result = request->kind == FX_CMD_BLOCK   ? fx_block(index, error)
+                 : request->kind == FX_CMD_RERUN ? fx_rerun(index, error)
+                                                 : fx_stop(index, error);
     if (result == 0)
         fx_adopt_target((uint32_t)request->type);
     return result;
@@ -112,7 +117,7 @@ static int take_rule(const struct fx_request *request, struct fx_error *error)
     }
     current ^= 1;
     atomic_store(&mgr->rules, next);
-    fx_grace(); /* nobody installs by the old rules any more */
+    fx_grace(); /* then no worker installs flows by the old rules any more */
     fx_flows_clear(mgr->flows);
     return 0;
 }
@@ -134,8 +139,8 @@ static int obey(const struct fx_request *request, struct fx_reply *reply, struct
     case FX_CMD_HEARTBEAT:
         fx_heartbeat(reply->time_ns);
         return 0;
-    case FX_CMD_TARGETS:
-        return take_targets(request, reply, error);
+    case FX_CMD_DECISION:
+        return take_decision(&request->decision, reply, error);
     case FX_CMD_MAPPING:
         if (request->type < 0 || request->type >= (int)mgr->config.types)
             return fx_fail(error, "there is no type %d", request->type);
@@ -164,7 +169,7 @@ static int obey(const struct fx_request *request, struct fx_reply *reply, struct
     case FX_CMD_SNAPSHOT:
         fx_status_publish(fx_now_ns());
         return 0;
-    case FX_CMD_CHAIN:
+    case FX_CMD_RULE:
         return take_rule(request, error);
     case FX_CMD_SHUTDOWN:
         fx_shut_down();
@@ -200,15 +205,14 @@ static void answer(const struct fx_request *request, ssize_t length, struct fx_r
 
 /* --- the socket ------------------------------------------------------------------------------- */
 
-int fx_commands_init(int epoll, struct fx_error *error)
+int fx_commands_init(struct fx_error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    epoll_fd = epoll;
     if ((size_t)snprintf(socket_path, sizeof(socket_path), "%s/control.sock", fx_options.dir) >=
         sizeof(address.sun_path))
         return fx_fail(error, "%.120s: the path of a socket has at most %zu characters",
                        fx_options.dir, sizeof(address.sun_path) - sizeof("/control.sock"));
-    /* Bound under another name: who sees the socket can connect. */
+    /* The socket gets its name only once it listens, so that whoever sees it can connect. */
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/.control", fx_options.dir);
     unlink(address.sun_path);
     listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -221,11 +225,12 @@ int fx_commands_init(int epoll, struct fx_error *error)
     }
     if (bound != 0 || listen(listener, 16) != 0 || rename(address.sun_path, socket_path) != 0)
         return fx_fail(error, "%.120s: %s", socket_path, strerror(errno));
-    return fx_watch(epoll_fd, listener, FX_EVENT_SOCKET, 0);
+    return fx_watch(listener, FX_EVENT_SOCKET, 0);
 }
 
-void fx_commands_accept(void)
+void fx_commands_accept(uint32_t unused)
 {
+    (void)unused;
     int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct ucred peer;
     socklen_t size = sizeof(peer);
@@ -233,13 +238,14 @@ void fx_commands_accept(void)
         return;
     if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
         (peer.uid != geteuid() && peer.uid != 0) ||
-        fx_watch(epoll_fd, client, FX_EVENT_CLIENT, (uint32_t)client) != 0)
+        fx_watch(client, FX_EVENT_CLIENT, (uint32_t)client) != 0)
         close(client);
 }
 
-void fx_commands_serve(int client)
+void fx_commands_serve(uint32_t number)
 {
-    /* One byte more than a request: longer ones are seen to be longer. */
+    int client = (int)number;
+    /* There is room for one byte more than a request has, which tells longer ones apart. */
     static struct {
         struct fx_request request;
         char more;
@@ -254,7 +260,7 @@ void fx_commands_serve(int client)
     }
     answer(&in.request, length, &reply);
     if (send(client, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        close(client); /* it does not listen */
+        close(client); /* the client does not read its replies */
 }
 
 void fx_commands_end(void)

@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,18 +11,6 @@
 enum { FILE_BYTES = 1 << 20, STANDARD_MBUF_BYTES = 2048 };
 
 static const char *const mapping_names[] = {"algorithm1", "rendezvous", "even"};
-
-static int fail(struct fx_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static int fail(struct fx_error *error, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error->text, sizeof(error->text), format, args);
-    va_end(args);
-    return -1;
-}
 
 /* --- words ---------------------------------------------------------------------------------- */
 
@@ -46,7 +33,7 @@ static int copy_text(char *to, size_t size, const char *key, const char *value,
                      struct fx_error *error)
 {
     if (strlen(value) >= size)
-        return fail(error, "%s: at most %zu characters", key, size - 1);
+        return fx_fail(error, "%s: at most %zu characters", key, size - 1);
     strcpy(to, value);
     return 0;
 }
@@ -55,7 +42,7 @@ static int copy_name(char *to, const char *key, const char *value, struct fx_err
 {
     if (!*value || strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                  "_.-") != strlen(value))
-        return fail(error, "%s: '%.40s' is no name: letters, digits, _ . -", key, value);
+        return fx_fail(error, "%s: '%.40s' is no name: letters, digits, _ . -", key, value);
     return copy_text(to, FX_NAME_LENGTH, key, value, error);
 }
 
@@ -66,7 +53,7 @@ static int number(const char *key, const char *value, double low, double high, d
     errno = 0;
     *result = strtod(value, &end);
     if (end == value || *end || errno || !isfinite(*result) || *result < low || *result > high)
-        return fail(error, "%s: '%.40s' is not a number from %g to %g", key, value, low, high);
+        return fx_fail(error, "%s: '%.40s' is not a number from %g to %g", key, value, low, high);
     return 0;
 }
 
@@ -77,7 +64,7 @@ static int whole(const char *key, const char *value, uint32_t low, uint32_t high
     if (number(key, value, low, high, &read, error) != 0)
         return -1;
     if (read != floor(read))
-        return fail(error, "%s: '%.40s' is not a whole number", key, value);
+        return fx_fail(error, "%s: '%.40s' is not a whole number", key, value);
     *result = (uint32_t)read;
     return 0;
 }
@@ -99,7 +86,7 @@ static int choice(const char *key, const char *value, const char *const *names, 
             *result = i;
             return 0;
         }
-    return fail(error, "%s: '%.40s' is unknown", key, value);
+    return fx_fail(error, "%s: '%.40s' is unknown", key, value);
 }
 
 /* Splits KEY=VALUE in place. */
@@ -107,14 +94,14 @@ static int split(char *word, char **value, struct fx_error *error)
 {
     *value = strchr(word, '=');
     if (!*value)
-        return fail(error, "'%.40s' is not KEY=VALUE", word);
+        return fx_fail(error, "'%.40s' is not KEY=VALUE", word);
     *(*value)++ = '\0';
     return 0;
 }
 
 static int unknown(const char *key, struct fx_error *error)
 {
-    return fail(error, "unknown key '%.40s'", key);
+    return fx_fail(error, "unknown key '%.40s'", key);
 }
 
 /* --- statements ----------------------------------------------------------------------------- */
@@ -122,7 +109,7 @@ static int unknown(const char *key, struct fx_error *error)
 static int set_one(struct fx_config *config, const char *key, const char *value,
                    struct fx_error *error)
 {
-    static const char *const entries[] = {"open", "shed", "hold"};
+    static const char *const entry_names[] = {"open", "shed", "hold"};
     static const char *const modes[] = {"pipeline", "run_to_completion"};
     double read;
     uint32_t index = 0;
@@ -144,7 +131,7 @@ static int set_one(struct fx_config *config, const char *key, const char *value,
     if (strcmp(key, "spares") == 0)
         return whole(key, value, 0, FX_MAX_SPARES, &config->spares, error);
     if (strcmp(key, "entry") == 0) {
-        if (choice(key, value, entries, 3, &index, error) != 0)
+        if (choice(key, value, entry_names, 3, &index, error) != 0)
             return -1;
         config->entry = index;
         return 0;
@@ -199,7 +186,7 @@ static int type_key(struct fx_type_config *type, const char *key, const char *va
         if (whole(key, value, 64, 1 << 20, &type->ring_size, error) != 0)
             return -1;
         return type->ring_size & (type->ring_size - 1)
-                   ? fail(error, "ring: %u is not a power of two", type->ring_size)
+                   ? fx_fail(error, "ring: %u is not a power of two", type->ring_size)
                    : 0;
     }
     if (strcmp(key, "mapping") == 0) {
@@ -240,19 +227,19 @@ static int find_chain(const struct fx_config *config, const char *name)
 static int check_type(const struct fx_type_config *type, struct fx_error *error)
 {
     if (!*type->function)
-        return fail(error, "type %s: function is missing", type->name);
+        return fx_fail(error, "type %s: function is missing", type->name);
     if (type->min_instances > type->max_instances || type->initial_instances > type->max_instances)
-        return fail(error, "type %s: min and initial may not be above max %u", type->name,
-                    type->max_instances);
+        return fx_fail(error, "type %s: min and initial may not be above max %u", type->name,
+                       type->max_instances);
     if (type->low_load > type->high_load)
-        return fail(error, "type %s: low is above high", type->name);
+        return fx_fail(error, "type %s: low is above high", type->name);
     return 0;
 }
 
 static int parse_type(struct fx_config *config, char *rest, struct fx_error *error)
 {
     if (config->types == FX_MAX_TYPES)
-        return fail(error, "more than %d types", FX_MAX_TYPES);
+        return fx_fail(error, "more than %d types", FX_MAX_TYPES);
     struct fx_type_config type = {.min_instances = 1,
                                   .max_instances = 8,
                                   .initial_instances = 1,
@@ -262,11 +249,11 @@ static int parse_type(struct fx_config *config, char *rest, struct fx_error *err
                                   .low_load = 0.341};
     char *name = next_word(&rest), *word, *value;
     if (!name)
-        return fail(error, "type: the name is missing");
+        return fx_fail(error, "type: the name is missing");
     if (copy_name(type.name, "type", name, error) != 0)
         return -1;
     if (find_type(config, name) >= 0)
-        return fail(error, "type %s is there already", name);
+        return fx_fail(error, "type %s is there already", name);
     while ((word = next_word(&rest))) {
         bool is_args = strncmp(word, "args=", 5) == 0;
         if (is_args) { /* the rest of the line, spaces and all */
@@ -288,15 +275,15 @@ static int parse_type(struct fx_config *config, char *rest, struct fx_error *err
 static int parse_chain(struct fx_config *config, char *rest, struct fx_error *error)
 {
     if (config->chains == FX_MAX_CHAINS)
-        return fail(error, "more than %d chains", FX_MAX_CHAINS);
+        return fx_fail(error, "more than %d chains", FX_MAX_CHAINS);
     struct fx_chain_config chain = {0};
     char *name = next_word(&rest), *word = next_word(&rest), *value, *more;
     if (!name || !word || next_word(&rest))
-        return fail(error, "chain: write `chain NAME types=A,B,C`");
+        return fx_fail(error, "chain: write `chain NAME types=A,B,C`");
     if (copy_name(chain.name, "chain", name, error) != 0)
         return -1;
     if (find_chain(config, name) >= 0)
-        return fail(error, "chain %s is there already", name);
+        return fx_fail(error, "chain %s is there already", name);
     if (split(word, &value, error) != 0)
         return -1;
     if (strcmp(word, "types") != 0)
@@ -304,16 +291,16 @@ static int parse_chain(struct fx_config *config, char *rest, struct fx_error *er
     for (char *type = strtok_r(value, ",", &more); type; type = strtok_r(NULL, ",", &more)) {
         int index = find_type(config, type);
         if (index < 0)
-            return fail(error, "chain %s: unknown type '%.40s'", name, type);
+            return fx_fail(error, "chain %s: unknown type '%.40s'", name, type);
         if (chain.length == FX_MAX_CHAIN_LENGTH)
-            return fail(error, "chain %s: more than %d types", name, FX_MAX_CHAIN_LENGTH);
+            return fx_fail(error, "chain %s: more than %d types", name, FX_MAX_CHAIN_LENGTH);
         for (uint32_t hop = 0; hop < chain.length; hop++)
             if (chain.type[hop] == index)
-                return fail(error, "chain %s: type '%.40s' appears twice", name, type);
+                return fx_fail(error, "chain %s: type '%.40s' appears twice", name, type);
         chain.type[chain.length++] = (uint8_t)index;
     }
     if (chain.length == 0)
-        return fail(error, "chain %s: no types", name);
+        return fx_fail(error, "chain %s: no types", name);
     chain.functions = chain.length;
     memcpy(chain.function, chain.type, sizeof(chain.function));
     config->chain[config->chains++] = chain;
@@ -323,12 +310,12 @@ static int parse_chain(struct fx_config *config, char *rest, struct fx_error *er
 static int parse_port(struct fx_config *config, char *rest, struct fx_error *error)
 {
     if (config->ports == FX_MAX_PORTS)
-        return fail(error, "more than %d ports", FX_MAX_PORTS);
+        return fx_fail(error, "more than %d ports", FX_MAX_PORTS);
     struct fx_port_config port = {.peer = -1};
     char *devargs = next_word(&rest), *word = next_word(&rest), *value;
     uint32_t peer;
     if (!devargs)
-        return fail(error, "port: the device is missing");
+        return fx_fail(error, "port: the device is missing");
     if (copy_text(port.devargs, sizeof(port.devargs), "port", devargs, error) != 0)
         return -1;
     if (word) {
@@ -356,7 +343,7 @@ static int parse_prefix(const char *key, char *value, struct fx_prefix *prefix,
     prefix->version = strchr(value, ':') ? 6 : 4;
     uint32_t most = prefix->version == 6 ? 128 : 32;
     if (inet_pton(prefix->version == 6 ? AF_INET6 : AF_INET, value, prefix->address) != 1)
-        return fail(error, "%s: '%.40s' is no IP address", key, value);
+        return fx_fail(error, "%s: '%.40s' is no IP address", key, value);
     length = most;
     if (slash && whole(key, slash, 0, most, &length, error) != 0)
         return -1;
@@ -374,7 +361,7 @@ static int parse_range(const char *key, char *value, uint16_t *range, struct fx_
         whole(key, dash ? dash : value, 0, 65535, &high, error) != 0)
         return -1;
     if (low > high)
-        return fail(error, "%s: %u-%u is empty", key, low, high);
+        return fx_fail(error, "%s: %u-%u is empty", key, low, high);
     range[0] = (uint16_t)low;
     range[1] = (uint16_t)high;
     return 0;
@@ -403,7 +390,7 @@ int fx_rule_parse(const struct fx_config *config, char *text, struct fx_rule *ru
     char *name = next_word(&text), *word, *value;
     int chain = name ? find_chain(config, name) : -1;
     if (chain < 0)
-        return fail(error, "rule: unknown chain '%.40s'", name ? name : "");
+        return fx_fail(error, "rule: unknown chain '%.40s'", name ? name : "");
     *rule = (struct fx_rule){
         .chain = (uint8_t)chain, .port = -1, .proto = -1, .sport = {0, 65535}, .dport = {0, 65535}};
     while ((word = next_word(&text)))
@@ -415,7 +402,7 @@ int fx_rule_parse(const struct fx_config *config, char *text, struct fx_rule *ru
 static int parse_rule(struct fx_config *config, char *rest, struct fx_error *error)
 {
     if (config->rules.count == FX_MAX_RULES)
-        return fail(error, "more than %d rules", FX_MAX_RULES);
+        return fx_fail(error, "more than %d rules", FX_MAX_RULES);
     if (fx_rule_parse(config, rest, &config->rules.rule[config->rules.count], error) != 0)
         return -1;
     config->rules.count++;
@@ -471,32 +458,33 @@ static void make_replicas(struct fx_config *config)
 
 static int check_whole(struct fx_config *config, struct fx_error *error)
 {
-    uint32_t entries = 0, cores = 0;
+    uint32_t instances = 0, cores = 0;
     if (config->types == 0 || config->chains == 0 || config->ports == 0)
-        return fail(error, "at least one type, one chain and one port are needed");
+        return fx_fail(error, "at least one type, one chain and one port are needed");
     if (config->replicas)
         make_replicas(config);
     for (uint32_t t = 0; t < config->types; t++) {
-        entries += config->type[t].max_instances;
+        instances += config->type[t].max_instances;
         cores += config->type[t].initial_instances * config->type[t].cores;
     }
-    if (entries > FX_MAX_ENTRIES)
-        return fail(error, "the types' max add up to %u, the most is %d", entries, FX_MAX_ENTRIES);
+    if (instances > FX_MAX_INSTANCE_SLOTS)
+        return fx_fail(error, "the types' max add up to %u, the most is %d", instances,
+                       FX_MAX_INSTANCE_SLOTS);
     if (config->core_budget == 0)
         config->core_budget = 1024;
     if (cores > config->core_budget)
-        return fail(error, "core_budget: %u cannot hold the %u cores of the initial instances",
-                    config->core_budget, cores);
+        return fx_fail(error, "core_budget: %u cannot hold the %u cores of the initial instances",
+                       config->core_budget, cores);
     for (uint32_t p = 0; p < config->ports; p++) {
         struct fx_port_config *port = &config->port[p];
-        if (port->peer < 0) /* 0 and 1 are neighbours, 2 and 3 ...; a last odd one reflects */
+        if (port->peer < 0) /* 0 and 1 are peers, 2 and 3 ...; a last odd one is its own */
             port->peer = (p ^ 1) < config->ports ? (int)(p ^ 1) : (int)p;
         if (port->peer >= (int)config->ports)
-            return fail(error, "port %u: there is no peer %d", p, port->peer);
+            return fx_fail(error, "port %u: there is no peer %d", p, port->peer);
     }
     for (uint32_t i = 0; i < config->rules.count; i++)
         if (config->rules.rule[i].port >= (int)config->ports)
-            return fail(error, "rule %u: there is no port %d", i, config->rules.rule[i].port);
+            return fx_fail(error, "rule %u: there is no port %d", i, config->rules.rule[i].port);
     return 0;
 }
 
@@ -515,7 +503,7 @@ static int parse_line(struct fx_config *config, char *line, struct fx_error *err
         return parse_port(config, line, error);
     if (strcmp(word, "rule") == 0)
         return parse_rule(config, line, error);
-    return fail(error, "unknown statement '%.40s'", word);
+    return fx_fail(error, "unknown statement '%.40s'", word);
 }
 
 int fx_config_parse(char *text, const char *where, struct fx_config *config, struct fx_error *error)
@@ -539,10 +527,10 @@ int fx_config_parse(char *text, const char *where, struct fx_config *config, str
             *more++ = '\0';
         number_of_line++;
         if (parse_line(config, line, &inner) != 0)
-            return fail(error, "%.60s:%d: %.120s", where, number_of_line, inner.text);
+            return fx_fail(error, "%.60s:%d: %.120s", where, number_of_line, inner.text);
     }
     if (check_whole(config, &inner) != 0)
-        return fail(error, "%.60s: %.120s", where, inner.text);
+        return fx_fail(error, "%.60s: %.120s", where, inner.text);
     return 0;
 }
 
@@ -550,17 +538,17 @@ int fx_config_read(const char *path, struct fx_config *config, struct fx_error *
 {
     FILE *file = fopen(path, "r");
     if (!file)
-        return fail(error, "%.80s: %s", path, strerror(errno));
+        return fx_fail(error, "%.80s: %s", path, strerror(errno));
     char *text = malloc(FILE_BYTES);
     size_t length = text ? fread(text, 1, FILE_BYTES, file) : FILE_BYTES;
     fclose(file);
     int result;
     if (length == FILE_BYTES) {
-        result = fail(error, "%.80s: larger than %d bytes", path, FILE_BYTES - 1);
+        result = fx_fail(error, "%.80s: larger than %d bytes", path, FILE_BYTES - 1);
     } else {
         text[length] = '\0';
         result = strlen(text) == length ? fx_config_parse(text, path, config, error)
-                                        : fail(error, "%.80s: holds a zero byte", path);
+                                        : fx_fail(error, "%.80s: holds a zero byte", path);
     }
     free(text);
     return result;

@@ -20,6 +20,7 @@
 
 #include "common/mapping.h"
 #include "common/parse.h"
+#include "manager/log.h"
 #include "shared/abi.h"
 
 struct fx_type_config {
@@ -47,7 +48,7 @@ struct fx_chain_config {
 
 struct fx_port_config {
     char devargs[FX_ARGS_LENGTH];
-    int peer; /* -1: packets leave by the port they came from, or its neighbour */
+    int peer; /* where packets that come from here leave; -1: not said */
 };
 
 struct fx_prefix {
@@ -91,11 +92,6 @@ struct fx_config {
     uint32_t mbufs;     /* 0: from the rings' sizes */
     uint32_t mbuf_bytes;
     uint32_t rx_threads, tx_threads; /* tx_threads 0: one thread does both */
-};
-
-/* Where a statement is wrong, for people. */
-struct fx_error {
-    char text[FX_REASON_LENGTH];
 };
 
 /* Reads and validates a file; -1 with the reason in *error. */

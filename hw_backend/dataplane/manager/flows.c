@@ -69,7 +69,7 @@ int fx_flows_find(struct fx_flow_table *table, uint64_t fingerprint)
         if (entry >> (CHAIN_BITS + AGE_BITS) != tag)
             continue;
         uint8_t chain = (uint8_t)(entry >> AGE_BITS);
-        /* Unless another worker has just put another flow there, or nobody's. */
+        /* The age is renewed, unless another worker has changed the entry meanwhile. */
         if ((uint8_t)entry != now)
             atomic_compare_exchange_strong_explicit(&set[way], &entry, pack(tag, chain, now),
                                                     memory_order_relaxed, memory_order_relaxed);

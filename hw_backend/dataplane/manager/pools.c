@@ -1,22 +1,20 @@
-/*
- * Packet pools: each port has the one of its NUMA node, so that a packet is written by the device
- * and read by the workers beside it. Where there is one node there is one pool.
- */
+#include "manager/pools.h"
+
 #include <stdio.h>
 
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 
-#include "manager/control.h"
+#include "manager/manager.h"
 
 enum { MOST_CACHED = 512 };
 
 static struct fx_manager *const mgr = &fx_manager;
 
 /*
- * What waits in the caches of some workers is out of reach of the others (a cache keeps up to half
- * as much again as its size): together no more than half of a small pool.
+ * Packets in one worker's cache are out of reach of the other workers, and a cache keeps up to half
+ * as much again as its size. So all caches together take at most half of a small pool.
  */
 static uint32_t cache_size(void)
 {
@@ -27,8 +25,7 @@ struct rte_mempool *fx_pool_of(int socket, struct fx_error *error)
 {
     char name[RTE_MEMPOOL_NAMESIZE] = "fx_packets";
     bool many = rte_socket_count() > 1;
-    /* A virtual port is nowhere: its packets are touched by the workers, of whom one has lcore 1.
-     */
+    /* A virtual port is on no node: the pool is then on the node of the first worker, lcore 1. */
     int node = !many ? 0 : socket >= 0 ? socket : (int)rte_lcore_to_socket_id(1);
     if (mgr->pool[node])
         return mgr->pool[node];

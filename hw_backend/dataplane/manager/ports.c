@@ -1,3 +1,5 @@
+#include "manager/ports.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -5,13 +7,15 @@
 #include <rte_dev.h>
 #include <rte_ethdev.h>
 
-#include "manager/control.h"
+#include "manager/manager.h"
+#include "manager/options.h"
+#include "manager/pools.h"
 
 enum { DESCRIPTORS = 1024 };
 
 static struct fx_manager *const mgr = &fx_manager;
 
-/* A device that EAL found already, or one that is made now (net_memif0,..., a PCI address). */
+/* Opens a device that EAL has found already, or makes it (net_memif0,..., a PCI address). */
 static int attach(const char *devargs, char *name, uint16_t *id, struct fx_error *error)
 {
     size_t length = strcspn(devargs, ",");
@@ -28,8 +32,8 @@ static int attach(const char *devargs, char *name, uint16_t *id, struct fx_error
 }
 
 /*
- * Most drivers leave a packet where it is while they have no buffer for it, and count an attempt in
- * rx_nombuf. These have taken the packet already.
+ * While the pool is empty, most drivers leave a packet where it is and count the attempt in
+ * rx_nombuf. These drivers have taken the packet by then, so that rx_nombuf counts losses.
  */
 static bool drops_unbuffered(const char *driver)
 {
@@ -45,8 +49,8 @@ static int start(uint16_t port, struct fx_error *error)
         return -1;
     mgr->port[port].rx_queues = (uint16_t)RTE_MIN(mgr->rx_workers, info.max_rx_queues);
     mgr->port[port].tx_queues = (uint16_t)RTE_MIN(mgr->tx_workers, info.max_tx_queues);
-    /* The two ends of a memif agree on their rings only when they meet. One is always there, and
-     * what is sent to another that is not would wait for ever. */
+    /* The two ends of a memif agree on the number of their rings only when they meet. The first
+     * ring is always there; what is sent to another that is not would wait for ever. */
     if (strcmp(info.driver_name, "net_memif") == 0)
         mgr->port[port].tx_queues = 1;
     if (mgr->port[port].rx_queues > 1) {

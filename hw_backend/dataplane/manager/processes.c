@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "manager/processes.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,26 +8,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
 #include <rte_ring.h>
 
 #include "common/cpus.h"
-#include "manager/control.h"
+#include "dpdk_internals/files.h"
+#include "dpdk_internals/locks.h"
+#include "manager/events.h"
+#include "manager/options.h"
 
 enum {
     REFILL_PAUSE_NS = 1000000000, /* after a spare that died */
     GOODBYE_MS = 1000,            /* for NFs to leave when asked */
 };
 
-struct fx_process fx_process[FX_MAX_SEATS];
+struct fx_process fx_process[FX_MAX_PROCESSES];
 
 static struct fx_manager *const mgr = &fx_manager;
-static int epoll_fd, pidfd_of_manager, log_fd;
+static int pidfd_of_manager, log_fd;
 static uint64_t refill_after_ns;
 static uint32_t instances_on_cpu[1024];
 extern char **environ;
@@ -45,7 +47,7 @@ static void mark_function(char *line, bool *known)
         }
 }
 
-/* A replica keeps the state of all its functions. */
+/* Run to completion: an instance of type 0 keeps the state of all functions that it runs. */
 static int check_states(struct fx_error *error)
 {
     for (uint32_t t = 0; t < mgr->config.types; t++) {
@@ -80,10 +82,9 @@ int fx_processes_check_functions(struct fx_error *error)
     return check_states(error);
 }
 
-int fx_processes_init(int epoll, struct fx_error *error)
+int fx_processes_init(struct fx_error *error)
 {
     char path[512];
-    epoll_fd = epoll;
     snprintf(path, sizeof(path), "%s/nf.log", fx_options.dir);
     log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     pidfd_of_manager = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -94,23 +95,23 @@ int fx_processes_init(int epoll, struct fx_error *error)
 
 /* --- starting ------------------------------------------------------------------------------- */
 
-static int free_seat(void)
+static int free_slot(void)
 {
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        if (fx_process[seat].pid == 0)
-            return seat;
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        if (fx_process[slot].pid == 0)
+            return slot;
     return -1;
 }
 
-static uint16_t quietest_cpu(const struct fx_seat *seat)
+static uint16_t quietest_cpu(const struct fx_process_slot *shared)
 {
     uint16_t best = fx_options.nf_cpu[0];
     uint32_t fewest = UINT32_MAX;
     for (uint32_t i = 0; i < fx_options.nf_cpus; i++) {
         uint16_t cpu = fx_options.nf_cpu[i];
         uint32_t load = instances_on_cpu[cpu];
-        for (uint32_t k = 0; k < seat->cpus; k++)
-            load += seat->cpu[k] == cpu;
+        for (uint32_t k = 0; k < shared->cpus; k++)
+            load += shared->cpu[k] == cpu;
         if (load < fewest) {
             fewest = load;
             best = cpu;
@@ -119,39 +120,39 @@ static uint16_t quietest_cpu(const struct fx_seat *seat)
     return best;
 }
 
-/* Gives the seat's process the cores that its type asks for. */
-static void place(struct fx_seat *seat, int entry)
+/* Gives the process the cores that its type asks for. */
+static void place(struct fx_process_slot *shared, int instance)
 {
-    seat->cpus = 0;
-    uint32_t cores = mgr->config.type[fx_type_of((uint32_t)entry)].cores;
-    while (seat->cpus < RTE_MIN(cores, (uint32_t)FX_MAX_CPUS)) {
-        seat->cpu[seat->cpus] = quietest_cpu(seat);
-        seat->cpus++;
+    shared->cpus = 0;
+    uint32_t cores = mgr->config.type[fx_type_of((uint32_t)instance)].cores;
+    while (shared->cpus < RTE_MIN(cores, (uint32_t)FX_MAX_CPUS)) {
+        shared->cpu[shared->cpus] = quietest_cpu(shared);
+        shared->cpus++;
     }
-    for (uint32_t i = 0; i < seat->cpus; i++)
-        instances_on_cpu[seat->cpu[i]]++;
-    mgr->life[entry].cpu = seat->cpu[0];
+    for (uint32_t i = 0; i < shared->cpus; i++)
+        instances_on_cpu[shared->cpu[i]]++;
+    mgr->instance[instance].cpu = shared->cpu[0];
 }
 
-static void give_back(struct fx_seat *seat)
+static void give_back(struct fx_process_slot *shared)
 {
-    for (uint32_t i = 0; i < seat->cpus; i++)
-        instances_on_cpu[seat->cpu[i]]--;
-    seat->cpus = 0;
+    for (uint32_t i = 0; i < shared->cpus; i++)
+        instances_on_cpu[shared->cpu[i]]--;
+    shared->cpus = 0;
 }
 
-static int spawn(int seat, int *pid)
+static int spawn(int slot, int *pid)
 {
-    char seat_text[16], cpus[FX_CPUS_TEXT];
+    char slot_text[16], cpus[FX_CPUS_TEXT];
     cpu_set_t set;
-    snprintf(seat_text, sizeof(seat_text), "%d", seat);
+    snprintf(slot_text, sizeof(slot_text), "%d", slot);
     CPU_ZERO(&set);
     for (uint32_t i = 0; i < fx_options.nf_cpus; i++)
         CPU_SET(fx_options.nf_cpu[i], &set);
     fx_cpus_text(&set, cpus);
     char *argv[] = {(char *)fx_options.nf_path,
                     (char *)fx_options.prefix,
-                    seat_text,
+                    slot_text,
                     cpus,
                     (char *)fx_options.huge_dir,
                     NULL};
@@ -160,7 +161,8 @@ static int spawn(int seat, int *pid)
     sigset_t none;
     sigemptyset(&none);
     posix_spawn_file_actions_init(&actions);
-    /* Duplicates do not close on exec. Numbers above 100 first: 3 and 4 may be in use. */
+    /* Descriptors that are duplicated stay open in the new program. They go by way of high numbers,
+     * since 3 and 4 may be in use here, perhaps by one of these descriptors. */
     posix_spawn_file_actions_adddup2(&actions, pidfd_of_manager, 1003);
     posix_spawn_file_actions_adddup2(&actions, mgr->event_fd, 1004);
     posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
@@ -168,7 +170,7 @@ static int spawn(int seat, int *pid)
     posix_spawn_file_actions_adddup2(&actions, 1003, FX_FD_MANAGER);
     posix_spawn_file_actions_adddup2(&actions, 1004, FX_FD_EVENT);
     posix_spawnattr_init(&attributes);
-    /* A group of its own: Ctrl-C is the manager's affair. */
+    /* A process group of its own, so that Ctrl-C reaches the manager alone. */
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
@@ -178,49 +180,49 @@ static int spawn(int seat, int *pid)
     return error;
 }
 
-int fx_process_start(int entry, struct fx_error *error)
+int fx_process_start(int instance, struct fx_error *error)
 {
-    int index = free_seat(), pid;
-    if (index < 0)
-        return fx_fail(error, "%d NF processes are alive, no more fit", FX_MAX_SEATS);
-    struct fx_seat *seat = &mgr->shared->seat[index];
-    struct fx_process *process = &fx_process[index];
-    atomic_store(&seat->phase, FX_PHASE_STARTING);
-    atomic_store(&seat->obeyed, 0);
-    atomic_store(&seat->wanted, 0);
-    seat->reason[0] = '\0';
-    atomic_store(&seat->instance, entry);
-    seat->cpus = 0;
-    if (entry >= 0)
-        place(seat, entry);
-    int failure = spawn(index, &pid);
+    int slot = free_slot(), pid;
+    if (slot < 0)
+        return fx_fail(error, "%d NF processes are alive, no more fit", FX_MAX_PROCESSES);
+    struct fx_process_slot *shared = &mgr->shared->process[slot];
+    struct fx_process *process = &fx_process[slot];
+    atomic_store(&shared->phase, FX_PHASE_STARTING);
+    atomic_store(&shared->obeyed, 0);
+    atomic_store(&shared->wanted, 0);
+    shared->reason[0] = '\0';
+    atomic_store(&shared->instance, instance);
+    shared->cpus = 0;
+    if (instance >= 0)
+        place(shared, instance);
+    int failure = spawn(slot, &pid);
     if (failure) {
-        give_back(seat);
+        give_back(shared);
         return fx_fail(error, "%.100s: %s", fx_options.nf_path, strerror(failure));
     }
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    *process =
-        (struct fx_process){.pid = pid, .pidfd = pidfd, .entry = entry, .started_ns = fx_now_ns()};
-    if (pidfd < 0 || fx_watch(epoll_fd, pidfd, FX_EVENT_PROCESS, (uint32_t)index) != 0)
+    *process = (struct fx_process){
+        .pid = pid, .pidfd = pidfd, .instance = instance, .started_ns = fx_now_ns()};
+    if (pidfd < 0 || fx_watch(pidfd, FX_EVENT_PROCESS, (uint32_t)slot) != 0)
         fx_log("NF process %d cannot be watched: %s", pid, strerror(errno));
-    return index;
+    return slot;
 }
 
-int fx_process_wake_spare(int entry)
+int fx_process_wake_spare(int instance)
 {
-    for (int index = 0; index < FX_MAX_SEATS; index++) {
-        struct fx_process *process = &fx_process[index];
-        if (process->pid == 0 || process->entry >= 0 || !process->ready)
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++) {
+        struct fx_process *process = &fx_process[slot];
+        if (process->pid == 0 || process->instance >= 0 || !process->ready)
             continue;
-        struct fx_seat *seat = &mgr->shared->seat[index];
-        process->entry = entry;
+        struct fx_process_slot *shared = &mgr->shared->process[slot];
+        process->instance = instance;
         process->ready = false;
-        place(seat, entry);
-        atomic_store(&seat->phase, FX_PHASE_STARTING);
-        atomic_store(&seat->instance, entry);
-        atomic_fetch_add(&seat->call, 1);
-        fx_wake_all(&seat->call);
-        return index;
+        place(shared, instance);
+        atomic_store(&shared->phase, FX_PHASE_STARTING);
+        atomic_store(&shared->instance, instance);
+        atomic_fetch_add(&shared->call, 1);
+        fx_wake_all(&shared->call);
+        return slot;
     }
     return -1;
 }
@@ -228,16 +230,17 @@ int fx_process_wake_spare(int entry)
 uint32_t fx_spares_ready(void)
 {
     uint32_t ready = 0;
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        ready += fx_process[seat].pid != 0 && fx_process[seat].entry < 0 && fx_process[seat].ready;
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        ready +=
+            fx_process[slot].pid != 0 && fx_process[slot].instance < 0 && fx_process[slot].ready;
     return ready;
 }
 
 bool fx_process_starts(void)
 {
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        if (fx_process[seat].pid != 0 &&
-            atomic_load(&mgr->shared->seat[seat].phase) == FX_PHASE_STARTING)
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        if (fx_process[slot].pid != 0 &&
+            atomic_load(&mgr->shared->process[slot].phase) == FX_PHASE_STARTING)
             return true;
     return false;
 }
@@ -246,9 +249,9 @@ void fx_processes_refill(void)
 {
     uint32_t spares = 0;
     uint64_t now = fx_now_ns();
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
-        struct fx_process *process = &fx_process[seat];
-        if (process->pid == 0 || process->entry >= 0)
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++) {
+        struct fx_process *process = &fx_process[slot];
+        if (process->pid == 0 || process->instance >= 0)
             continue;
         spares++;
         if (!process->ready && now - process->started_ns > FX_LAUNCH_LIMIT_NS) {
@@ -265,44 +268,22 @@ void fx_processes_refill(void)
 
 /* --- ending --------------------------------------------------------------------------------- */
 
-/* A killed secondary leaves its DPDK files; whoever finds them thinks that it is alive. */
-static void remove_leftovers(int pid)
+int fx_process_reap(int slot)
 {
-    char folder[256], mark[32], path[600];
-    snprintf(folder, sizeof(folder), "%s", rte_eal_get_runtime_dir());
-    snprintf(mark, sizeof(mark), "_%d", pid);
-    DIR *dir = opendir(folder);
-    if (!dir)
-        return;
-    for (struct dirent *file; (file = readdir(dir));) {
-        char *found = strstr(file->d_name, mark);
-        size_t length = strlen(mark);
-        if (found && (found[length] == '\0' || found[length] == '_')) {
-            snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
-            unlink(path);
-        }
-    }
-    closedir(dir);
-}
-
-int fx_process_reap(int index)
-{
-    struct fx_process *process = &fx_process[index];
+    struct fx_process *process = &fx_process[slot];
     int status = 0;
     if (waitpid(process->pid, &status, 0) < 0)
         status = -1;
     if (process->pidfd >= 0) {
-        /* Closing is not enough: a process being spawned may hold a copy for a moment, and the
-         * event would come again, for whoever has the seat by then. */
-        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, process->pidfd, NULL);
+        fx_unwatch(process->pidfd);
         close(process->pidfd);
     }
-    remove_leftovers(process->pid);
-    give_back(&mgr->shared->seat[index]);
-    atomic_store(&mgr->shared->seat[index].phase, FX_PHASE_EMPTY);
+    fx_files_remove_process(process->pid);
+    give_back(&mgr->shared->process[slot]);
+    atomic_store(&mgr->shared->process[slot].phase, FX_PHASE_EMPTY);
     if (status != 0)
         fx_locks_suspect();
-    if (process->entry < 0)
+    if (process->instance < 0)
         refill_after_ns = fx_now_ns() + REFILL_PAUSE_NS;
     *process = (struct fx_process){0};
     return status;
@@ -311,45 +292,44 @@ int fx_process_reap(int index)
 static bool any_left(void)
 {
     bool left = false;
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++) {
-        if (fx_process[seat].pid == 0)
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++) {
+        if (fx_process[slot].pid == 0)
             continue;
-        if (waitpid(fx_process[seat].pid, NULL, WNOHANG) == 0) {
+        if (waitpid(fx_process[slot].pid, NULL, WNOHANG) == 0) {
             left = true;
             continue;
         }
-        remove_leftovers(fx_process[seat].pid);
-        fx_process[seat].pid = 0;
+        fx_files_remove_process(fx_process[slot].pid);
+        fx_process[slot].pid = 0;
     }
     return left;
 }
 
-static void ask_to_leave(int index)
+static void ask_to_leave(int slot)
 {
-    struct fx_process *process = &fx_process[index];
-    struct fx_seat *seat = &mgr->shared->seat[index];
-    if (process->entry < 0) {
-        atomic_store(&seat->instance, FX_SEAT_LEAVE);
-        atomic_fetch_add(&seat->call, 1);
-        fx_wake_all(&seat->call);
+    struct fx_process *process = &fx_process[slot];
+    struct fx_process_slot *shared = &mgr->shared->process[slot];
+    if (process->instance < 0) {
+        atomic_store(&shared->instance, FX_PROCESS_LEAVE);
+        atomic_fetch_add(&shared->call, 1);
+        fx_wake_all(&shared->call);
         return;
     }
-    struct fx_instance *instance = &mgr->shared->instance[process->entry];
+    struct fx_instance *instance = &mgr->shared->instance[process->instance];
     rte_ring_enqueue(instance->messages, fx_message_pack(FX_MSG_STOP, false, instance->generation));
     fx_wake(&instance->sleeping);
 }
 
 void fx_processes_end(void)
 {
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        if (fx_process[seat].pid != 0)
-            ask_to_leave(seat);
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        if (fx_process[slot].pid != 0)
+            ask_to_leave(slot);
     for (int waited = 0; any_left() && waited < GOODBYE_MS; waited++)
         usleep(1000);
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        if (fx_process[seat].pid != 0)
-            kill(fx_process[seat].pid, SIGKILL);
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        if (fx_process[slot].pid != 0)
+            kill(fx_process[slot].pid, SIGKILL);
     while (any_left())
         usleep(1000);
-    fx_locks_end(); /* ports are closed next, which takes some of them */
 }

@@ -1,8 +1,8 @@
-/* The Status thread's part: the statistics page, and the same figures over rte_telemetry. */
+#include "manager/status.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,12 @@
 #include <rte_ring.h>
 #include <rte_telemetry.h>
 
-#include "manager/control.h"
+#include "common/alive.h"
+#include "manager/decisions.h"
+#include "manager/instances.h"
+#include "manager/options.h"
+#include "manager/pools.h"
+#include "manager/processes.h"
 #include "shared/page.h"
 
 #define SMOOTHING 0.5 /* weight of the newest status period in the measured processing time */
@@ -26,137 +31,128 @@ static struct fx_page draft;
 static char page_path[512];
 static struct {
     uint64_t served, busy_tsc, at_ns;
-} last[FX_MAX_ENTRIES];
+} last[FX_MAX_INSTANCE_SLOTS];
 static pthread_mutex_t telemetry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fx_page shown; /* what telemetry tells, read of the page; under the lock */
 
-/* Sum of one counter over the workers. */
-#define SUM(field)                                                                                 \
-    ({                                                                                             \
-        uint64_t sum_ = 0;                                                                         \
-        for (uint32_t w_ = 0; w_ < mgr->workers; w_++)                                             \
-            sum_ += fx_value(&mgr->worker[w_]->field);                                             \
-        sum_;                                                                                      \
-    })
-
-uint64_t fx_arrived(uint32_t entry)
-{
-    return SUM(instance[entry].arrived);
-}
-
 /* --- the draft -------------------------------------------------------------------------------- */
 
-/* Of whoever asks for a snapshot within a status period, only the period's own counts. */
-static double processing_ns(uint32_t entry, uint64_t time_ns, bool *declared)
+/*
+ * Processing time per packet, smoothed over the status periods. Clients may ask for snapshots in
+ * between. A snapshot that comes soon after another is not taken in here: how much the newest
+ * measurement weighs would depend on how often somebody looks.
+ */
+static double processing_ns(uint32_t index, uint64_t time_ns, bool *declared)
 {
-    struct fx_instance *instance = &mgr->shared->instance[entry];
-    uint32_t type = fx_type_of(entry);
+    struct fx_instance *instance = &mgr->shared->instance[index];
+    uint32_t type = fx_type_of(index);
     uint64_t served = atomic_load(&instance->served), busy = atomic_load(&instance->busy_tsc);
-    bool due = mgr->life[entry].processing_ns <= 0 ||
-               time_ns - last[entry].at_ns >= mgr->config.status_ns / 2;
-    if (served > last[entry].served && due) {
-        double now = (double)(busy - last[entry].busy_tsc) / (double)(served - last[entry].served) *
+    bool due = mgr->instance[index].processing_ns <= 0 ||
+               time_ns - last[index].at_ns >= mgr->config.status_ns / 2;
+    if (served > last[index].served && due) {
+        double now = (double)(busy - last[index].busy_tsc) / (double)(served - last[index].served) *
                      1e9 / (double)rte_get_tsc_hz();
-        double *kept = &mgr->life[entry].processing_ns;
+        double *kept = &mgr->instance[index].processing_ns;
         *kept = *kept > 0 ? *kept + SMOOTHING * (now - *kept) : now;
-        last[entry].served = served;
-        last[entry].busy_tsc = busy;
-        last[entry].at_ns = time_ns;
+        last[index].served = served;
+        last[index].busy_tsc = busy;
+        last[index].at_ns = time_ns;
     }
     *declared = mgr->type[type].pace_pps > 0 && mgr->config.type[type].cost_ns > 0;
     if (*declared)
-        mgr->life[entry].processing_ns = mgr->config.type[type].cost_ns / mgr->config.scale;
-    return mgr->life[entry].processing_ns;
+        mgr->instance[index].processing_ns = mgr->config.type[type].cost_ns / mgr->config.scale;
+    return mgr->instance[index].processing_ns;
 }
 
-static uint32_t take_peak(uint32_t entry, uint32_t queue)
+static uint32_t take_peak(uint32_t index, uint32_t queue)
 {
     uint32_t peak = queue;
     for (uint32_t w = 0; w < mgr->workers; w++) {
-        uint32_t seen = atomic_exchange(&mgr->worker[w]->instance[entry].queue_peak, 0);
+        uint32_t seen = atomic_exchange(&mgr->worker[w]->instance[index].queue_peak, 0);
         if (seen > peak)
             peak = seen;
     }
     return peak;
 }
 
-static void draft_instance(struct fx_page_instance *out, uint32_t entry, uint64_t now)
+static void draft_instance(struct fx_page_instance *out, uint32_t index, uint64_t now)
 {
-    struct fx_instance *in = &mgr->shared->instance[entry];
-    const struct fx_life *life = &mgr->life[entry];
+    struct fx_instance *in = &mgr->shared->instance[index];
+    const struct fx_instance_state *instance = &mgr->instance[index];
     const struct fx_type_config *type = &mgr->config.type[in->type];
     bool declared;
-    double cost = processing_ns(entry, now, &declared);
+    double cost = processing_ns(index, now, &declared);
     uint32_t queue = rte_ring_count(in->receive);
     *out = (struct fx_page_instance){
         .type = (int16_t)in->type,
         .slot = (int16_t)in->slot,
-        .state = life->state,
-        .start_kind = life->start_kind,
+        .state = instance->state,
+        .start_kind = instance->start_kind,
         .declared = declared,
         .cores = (uint8_t)type->cores,
-        .pid = life->seat >= 0 ? fx_process[life->seat].pid : 0,
-        .core = life->cpu,
+        .pid = instance->process >= 0 ? fx_process[instance->process].pid : 0,
+        .core = instance->cpu,
         .generation = in->generation,
-        .launches = life->launches,
-        .reruns = life->reruns,
-        .deaths = life->deaths,
-        .arrived = SUM(instance[entry].arrived),
-        .ring_dropped = SUM(instance[entry].ring_dropped),
+        .launches = instance->launches,
+        .reruns = instance->reruns,
+        .deaths = instance->deaths,
+        .arrived = FX_SUM(instance[index].arrived),
+        .ring_dropped = FX_SUM(instance[index].ring_dropped),
         .served = atomic_load(&in->served),
-        .nf_dropped = SUM(instance[entry].nf_dropped),
-        .lost = SUM(instance[entry].lost),
+        .nf_dropped = FX_SUM(instance[index].nf_dropped),
+        .lost = FX_SUM(instance[index].lost),
         .busy_ns = (uint64_t)((double)atomic_load(&in->busy_tsc) * 1e9 / (double)rte_get_tsc_hz()),
         .bad_messages = atomic_load(&in->bad_messages),
         .processing_ns = cost,
         .pace_pps = mgr->type[in->type].pace_pps,
         .queue = queue,
-        .queue_peak = take_peak(entry, queue),
+        .queue_peak = take_peak(index, queue),
         .ring_size = type->ring_size,
         .sleeping = atomic_load(&in->sleeping),
-        .state_since_ns = life->state_since_ns,
-        .command_ns = life->command_ns,
+        .state_since_ns = instance->state_since_ns,
+        .command_ns = instance->command_ns,
         .polling_ns = atomic_load(&in->polling_ns),
-        .mapped_ns = life->mapped_ns,
+        .mapped_ns = instance->mapped_ns,
         .first_packet_ns = atomic_load(&in->first_packet_ns),
-        .parked_at_ns = life->parked_at_ns,
+        .parked_at_ns = instance->parked_at_ns,
     };
 }
 
 static void draft_type(struct fx_page_type *out, uint32_t t)
 {
     const struct fx_type_config *config = &mgr->config.type[t];
-    const struct fx_type_life *life = &mgr->type[t];
-    bool declared = life->pace_pps > 0 && config->cost_ns > 0;
+    const struct fx_type_state *state = &mgr->type[t];
+    bool declared = state->pace_pps > 0 && config->cost_ns > 0;
     *out = (struct fx_page_type){
-        .target = life->target,
+        .target = state->target,
         .min_instances = (uint16_t)config->min_instances,
         .max_instances = (uint16_t)config->max_instances,
         .first = mgr->first[t],
-        .mapping = (uint8_t)life->mapping,
+        .mapping = (uint8_t)state->mapping,
+        .spares = state->spares,
         .hot = atomic_load(&mgr->type_hot[t]) > 0,
         .cores_per_instance = config->cores,
         .ring_size = config->ring_size,
         .high_load = config->high_load,
         .low_load = config->low_load,
-        .pace_pps = life->pace_pps,
+        .pace_pps = state->pace_pps,
         .declared_ns = declared ? config->cost_ns / mgr->config.scale : 0,
-        .unmapped = SUM(unmapped[t]),
-        .launches = life->launches,
-        .spare_launches = life->spare_launches,
-        .reruns = life->reruns,
-        .blocks = life->blocks,
-        .stops = life->stops,
-        .deaths = life->deaths,
-        .failed_launches = life->failed_launches,
-        .clipped = life->clipped,
-        .joined_ns = life->joined_ns,
-        .flows_moved = life->flows_moved,
-        .remappings = life->remappings,
+        .unmapped = FX_SUM(unmapped[t]),
+        .launches = state->launches,
+        .spare_launches = state->spare_launches,
+        .reruns = state->reruns,
+        .blocks = state->blocks,
+        .stops = state->stops,
+        .deaths = state->deaths,
+        .failed_launches = state->failed_launches,
+        .clipped = state->clipped,
+        .joined_ns = state->joined_ns,
+        .flows_moved = state->flows_moved,
+        .remappings = state->remappings,
     };
     memcpy(out->name, config->name, sizeof(out->name));
     memcpy(out->function, config->function, sizeof(out->function));
-    memcpy(out->last_failure, life->last_failure, sizeof(out->last_failure));
+    memcpy(out->last_failure, state->last_failure, sizeof(out->last_failure));
 }
 
 static void draft_chains_and_ports(void)
@@ -168,9 +164,9 @@ static void draft_chains_and_ports(void)
         out->length = (uint16_t)config->functions;
         for (uint32_t hop = 0; hop < config->functions; hop++)
             out->type[hop] = config->function[hop];
-        out->delivered = SUM(chain[c].delivered);
-        out->shed = SUM(chain[c].shed);
-        out->offered = SUM(chain[c].offered);
+        out->delivered = FX_SUM(chain[c].delivered);
+        out->shed = FX_SUM(chain[c].shed);
+        out->offered = FX_SUM(chain[c].offered);
     }
     for (uint32_t p = 0; p < mgr->config.ports; p++) {
         struct fx_page_port *out = &draft.port[p];
@@ -181,33 +177,36 @@ static void draft_chains_and_ports(void)
         memcpy(out->name, mgr->port[p].name, sizeof(out->name));
         out->peer = mgr->config.port[p].peer;
         out->link_up = link.link_status;
-        out->sent = SUM(port[p].sent);
-        out->dropped = SUM(port[p].dropped);
+        out->sent = FX_SUM(port[p].sent);
+        out->dropped = FX_SUM(port[p].dropped);
         out->missed = stats.imissed + (mgr->port[p].drops_unbuffered ? stats.rx_nombuf : 0);
     }
 }
 
-/* Losses before deliveries before offers: so that what is on its way is never counted twice. */
+/*
+ * Workers count on while this adds up. Losses are read before deliveries and these before offers,
+ * so that a packet which moves on meanwhile counts as in flight, and never twice.
+ */
 static void draft_totals(void)
 {
     memset(draft.dropped, 0, sizeof(draft.dropped));
     draft.delivered = draft.offered = 0;
-    for (uint32_t entry = 0; entry < mgr->entries; entry++) {
-        draft.dropped[FX_CAUSE_RING_FULL] += draft.instance[entry].ring_dropped;
-        draft.dropped[FX_CAUSE_NF] += draft.instance[entry].nf_dropped;
-        draft.dropped[FX_CAUSE_DEATH] += draft.instance[entry].lost;
+    for (uint32_t index = 0; index < mgr->instances; index++) {
+        draft.dropped[FX_CAUSE_RING_FULL] += draft.instance[index].ring_dropped;
+        draft.dropped[FX_CAUSE_NF] += draft.instance[index].nf_dropped;
+        draft.dropped[FX_CAUSE_DEATH] += draft.instance[index].lost;
     }
     for (uint32_t t = 0; t < mgr->config.types; t++)
         draft.dropped[FX_CAUSE_NO_INSTANCE] += draft.type[t].unmapped;
     for (uint32_t c = 0; c < mgr->config.chains; c++)
         draft.dropped[FX_CAUSE_SHED] += draft.chain[c].shed;
-    draft.dropped[FX_CAUSE_SHUTDOWN] = SUM(shutdown_dropped);
+    draft.dropped[FX_CAUSE_SHUTDOWN] = FX_SUM(shutdown_dropped);
     for (uint32_t p = 0; p < mgr->config.ports; p++) {
         draft.dropped[FX_CAUSE_PORT_FULL] += draft.port[p].dropped;
         draft.delivered += draft.port[p].sent;
     }
     for (uint32_t p = 0; p < mgr->config.ports; p++) {
-        draft.port[p].received = SUM(port[p].received);
+        draft.port[p].received = FX_SUM(port[p].received);
         draft.offered += draft.port[p].received;
     }
     uint64_t gone = draft.delivered;
@@ -215,9 +214,9 @@ static void draft_totals(void)
         gone += draft.dropped[cause];
     draft.in_flight = draft.offered - gone;
     for (int class = 0; class < FX_CLASSES; class ++)
-        draft.class_count[class] = SUM(classes[class]);
-    draft.flow_hits = SUM(flow_hits);
-    draft.flow_misses = SUM(flow_misses);
+        draft.class_count[class] = FX_SUM(classes[class]);
+    draft.flow_hits = FX_SUM(flow_hits);
+    draft.flow_misses = FX_SUM(flow_misses);
 }
 
 static void draft_header(uint64_t now)
@@ -238,16 +237,16 @@ static void draft_header(uint64_t now)
     draft.refused_commands = fx_control.refused;
     fx_pools_count(&draft.mbufs, &draft.mbufs_free);
     draft.power = 0;
-    for (int seat = 0; seat < FX_MAX_SEATS; seat++)
-        draft.power |= fx_process[seat].pid != 0 && atomic_load(&mgr->shared->seat[seat].power);
+    for (int slot = 0; slot < FX_MAX_PROCESSES; slot++)
+        draft.power |= fx_process[slot].pid != 0 && atomic_load(&mgr->shared->process[slot].power);
 }
 
 void fx_status_publish(uint64_t now)
 {
     if (!page)
         return;
-    for (uint32_t entry = 0; entry < mgr->entries; entry++)
-        draft_instance(&draft.instance[entry], entry, now);
+    for (uint32_t index = 0; index < mgr->instances; index++)
+        draft_instance(&draft.instance[index], index, now);
     for (uint32_t t = 0; t < mgr->config.types; t++)
         draft_type(&draft.type[t], t);
     draft_chains_and_ports();
@@ -294,12 +293,12 @@ static int tell_totals(const char *command, const char *params, struct rte_tel_d
 static int tell_instance(const char *command, const char *params, struct rte_tel_data *data)
 {
     (void)command;
-    int entry = params && *params ? atoi(params) : -1;
-    if (entry < 0 || entry >= (int)mgr->entries)
+    int index = params && *params ? atoi(params) : -1;
+    if (index < 0 || index >= (int)mgr->instances)
         return -1;
     if (lock_and_read() != 0)
         return -1;
-    const struct fx_page_instance *i = &shown.instance[entry];
+    const struct fx_page_instance *i = &shown.instance[index];
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_string(data, "type", shown.type[i->type].name);
     rte_tel_data_add_dict_int(data, "slot", i->slot);
@@ -315,6 +314,30 @@ static int tell_instance(const char *command, const char *params, struct rte_tel
     return 0;
 }
 
+static int tell_type(const char *command, const char *params, struct rte_tel_data *data)
+{
+    (void)command;
+    int index = params && *params ? atoi(params) : -1;
+    if (index < 0 || index >= (int)mgr->config.types)
+        return -1;
+    if (lock_and_read() != 0)
+        return -1;
+    const struct fx_page_type *type = &shown.type[index];
+    rte_tel_data_start_dict(data);
+    rte_tel_data_add_dict_string(data, "name", type->name);
+    rte_tel_data_add_dict_int(data, "target", type->target);
+    rte_tel_data_add_dict_int(data, "mapping", type->mapping);
+    rte_tel_data_add_dict_int(data, "spares", type->spares);
+    rte_tel_data_add_dict_u64(data, "launches", type->launches);
+    rte_tel_data_add_dict_u64(data, "reruns", type->reruns);
+    rte_tel_data_add_dict_u64(data, "blocks", type->blocks);
+    rte_tel_data_add_dict_u64(data, "stops", type->stops);
+    rte_tel_data_add_dict_u64(data, "deaths", type->deaths);
+    rte_tel_data_add_dict_u64(data, "clipped", type->clipped);
+    pthread_mutex_unlock(&telemetry_lock);
+    return 0;
+}
+
 static int tell_list(const char *command, const char *params, struct rte_tel_data *data)
 {
     (void)command;
@@ -322,16 +345,16 @@ static int tell_list(const char *command, const char *params, struct rte_tel_dat
     if (lock_and_read() != 0)
         return -1;
     rte_tel_data_start_array(data, RTE_TEL_INT_VAL);
-    for (uint32_t entry = 0; entry < mgr->entries; entry++)
-        if (shown.instance[entry].state != FX_STOPPED)
-            rte_tel_data_add_array_int(data, (int)entry);
+    for (uint32_t index = 0; index < mgr->instances; index++)
+        if (shown.instance[index].state != FX_STOPPED)
+            rte_tel_data_add_array_int(data, (int)index);
     pthread_mutex_unlock(&telemetry_lock);
     return 0;
 }
 
 /* --- start and end ---------------------------------------------------------------------------- */
 
-/* A manager that was killed leaves its page; one that lives keeps it. */
+/* The page of a manager that was killed goes; that of one which is alive stays, and refuses us. */
 static void remove_page_of_the_dead(void)
 {
     struct fx_page old = {0};
@@ -378,6 +401,10 @@ int fx_status_init(struct fx_error *error)
                                "Indices of the instances that are not stopped. No parameters");
     rte_telemetry_register_cmd("/flexnfv/instance", tell_instance,
                                "One instance. Parameter: its index");
+    rte_telemetry_register_cmd(
+        "/flexnfv/type", tell_type,
+        "One NF type: what is wanted of it and what was done. Parameter: its "
+        "index");
     return 0;
 }
 

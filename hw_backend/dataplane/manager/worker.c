@@ -9,7 +9,8 @@
 #include <rte_prefetch.h>
 #include <rte_ring.h>
 
-#include "manager/manager.h"
+#include "dpdk_internals/rings.h"
+#include "manager/worker.h"
 
 enum {
     SPINS = 64,  /* passes without work before the first yield */
@@ -32,13 +33,13 @@ static void lose(struct fx_worker *w, fx_counter *cause, struct rte_mbuf **packe
 
 /* --- towards instances ---------------------------------------------------------------------- */
 
-/* A ring crossed a mark: whoever sheds or holds packets of a chain counts hot rings. */
-static void set_hot(uint32_t entry, bool hot)
+/* A ring has crossed a mark. RX sheds packets of a chain while any of its rings is hot. */
+static void set_hot(uint32_t index, bool hot)
 {
-    if (atomic_exchange(&mgr->hot[entry], hot) == hot)
+    if (atomic_exchange(&mgr->hot[index], hot) == hot)
         return;
     int change = hot ? 1 : -1;
-    uint16_t type = fx_type_of(entry);
+    uint16_t type = fx_type_of(index);
     atomic_fetch_add(&mgr->type_hot[type], change);
     for (uint32_t c = 0; c < mgr->config.chains; c++)
         for (uint32_t hop = 1; hop < mgr->config.chain[c].length; hop++)
@@ -46,28 +47,28 @@ static void set_hot(uint32_t entry, bool hot)
                 atomic_fetch_add(&mgr->chain_hot[c], change);
 }
 
-static void flush_instance(struct fx_worker *w, uint32_t entry)
+static void flush_instance(struct fx_worker *w, uint32_t index)
 {
-    struct fx_burst *burst = &w->to_instance[entry];
-    struct fx_instance *to = &mgr->shared->instance[entry];
+    struct fx_burst *burst = &w->to_instance[index];
+    struct fx_instance *to = &mgr->shared->instance[index];
     unsigned int space;
     unsigned int sent =
         rte_ring_enqueue_burst(to->receive, (void **)burst->packet, burst->count, &space);
-    fx_count(&w->instance[entry].arrived, burst->count);
+    fx_count(&w->instance[index].arrived, burst->count);
     if (sent < burst->count)
-        lose(w, &w->instance[entry].ring_dropped, burst->packet + sent, burst->count - sent);
+        lose(w, &w->instance[index].ring_dropped, burst->packet + sent, burst->count - sent);
     burst->count = 0;
     uint32_t queue = rte_ring_get_capacity(to->receive) - space;
-    if (queue > atomic_load_explicit(&w->instance[entry].queue_peak, memory_order_relaxed))
-        atomic_store_explicit(&w->instance[entry].queue_peak, queue, memory_order_relaxed);
-    if (queue > atomic_load_explicit(&mgr->hot_above[entry], memory_order_relaxed))
-        set_hot(entry, true);
+    if (queue > atomic_load_explicit(&w->instance[index].queue_peak, memory_order_relaxed))
+        atomic_store_explicit(&w->instance[index].queue_peak, queue, memory_order_relaxed);
+    if (queue > atomic_load_explicit(&mgr->hot_above[index], memory_order_relaxed))
+        set_hot(index, true);
     fx_wake(&to->sleeping);
 }
 
 static void flush_instances(struct fx_worker *w)
 {
-    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++)
+    for (uint32_t word = 0; word < FX_MAX_INSTANCE_SLOTS / 64; word++)
         while (w->dirty[word]) {
             uint32_t bit = (uint32_t)__builtin_ctzll(w->dirty[word]);
             w->dirty[word] &= w->dirty[word] - 1;
@@ -84,13 +85,13 @@ static inline void dispatch(struct fx_worker *w, struct rte_mbuf *packet, uint8_
         lose(w, &w->unmapped[type], &packet, 1);
         return;
     }
-    uint32_t entry = mgr->first[type] + (uint32_t)slot;
-    struct fx_burst *burst = &w->to_instance[entry];
+    uint32_t index = mgr->first[type] + (uint32_t)slot;
+    struct fx_burst *burst = &w->to_instance[index];
     burst->packet[burst->count++] = packet;
-    w->dirty[entry / 64] |= 1ull << entry % 64;
+    w->dirty[index / 64] |= 1ull << index % 64;
     if (burst->count == FX_BURST) {
-        flush_instance(w, entry);
-        w->dirty[entry / 64] &= ~(1ull << entry % 64);
+        flush_instance(w, index);
+        w->dirty[index / 64] &= ~(1ull << index % 64);
     }
 }
 
@@ -196,12 +197,12 @@ static uint32_t receive_from(struct fx_worker *w, uint16_t port, bool shed)
     return count;
 }
 
-/* Packets in the chains: in rings and in NFs' hands. */
+/* Packets in the chains: in rings and in NFs. */
 static uint64_t under_way(void)
 {
     uint64_t gone = 0, taken = 0;
     for (uint32_t i = 0; i < mgr->workers; i++)
-        gone += fx_value(&mgr->worker[i]->gone); /* first: never more than were taken */
+        gone += fx_value(&mgr->worker[i]->gone); /* read first, so that it is never above taken */
     for (uint32_t i = 0; i < mgr->workers; i++)
         taken += fx_value(&mgr->worker[i]->taken);
     return taken - gone;
@@ -223,12 +224,12 @@ static uint32_t receive(struct fx_worker *w, enum fx_entry mode)
 /* --- TX ------------------------------------------------------------------------------------- */
 
 /* Sends a packet that an instance of `type` has handed back on its way. */
-static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_t entry,
+static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_t index,
                            uint16_t type)
 {
     uint32_t meta = packet->hash.fdir.hi, chain = FX_META_CHAIN(meta);
     if (unlikely(meta & FX_META_DROP)) {
-        lose(w, &w->instance[entry].nf_dropped, &packet, 1);
+        lose(w, &w->instance[index].nf_dropped, &packet, 1);
         return;
     }
     int next = mgr->next_type[chain][type];
@@ -242,11 +243,11 @@ static inline void forward(struct fx_worker *w, struct rte_mbuf *packet, uint32_
     push_to_port(w, (uint32_t)mgr->config.port[packet->port].peer, packet);
 }
 
-static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_t bursts)
+static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t index, uint32_t bursts)
 {
-    struct rte_ring *ring = mgr->shared->instance[entry].transmit;
+    struct rte_ring *ring = mgr->shared->instance[index].transmit;
     struct rte_mbuf *packet[FX_BURST];
-    uint16_t type = fx_type_of(entry);
+    uint16_t type = fx_type_of(index);
     uint32_t total = 0;
     while (bursts-- > 0 && !rte_ring_empty(ring)) {
         uint32_t count = rte_ring_dequeue_burst(ring, (void **)packet, FX_BURST, NULL);
@@ -255,7 +256,7 @@ static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_
         for (uint32_t i = 0; i < count; i++) {
             if (i + PREFETCH < count)
                 rte_prefetch0(packet[i + PREFETCH]);
-            forward(w, packet[i], entry, type);
+            forward(w, packet[i], index, type);
         }
         total += count;
     }
@@ -265,52 +266,52 @@ static uint32_t empty_transmit_ring(struct fx_worker *w, uint32_t entry, uint32_
 /* --- after a death -------------------------------------------------------------------------- */
 
 /*
- * The dead may have moved a ring's head without its tail: such a burst counts as not moved. A
- * dequeue that did not finish never put its burst into the hands.
+ * Frees the burst that an NF was processing when it died. It has none if it died before it had
+ * taken a burst out of its receive ring, or after it had put the burst into its transmit ring.
  */
-static void free_hands(struct fx_worker *w, uint32_t entry)
+static void free_in_flight(struct fx_worker *w, uint32_t index)
 {
-    struct fx_instance *dead = &mgr->shared->instance[entry];
-    bool not_received = dead->receive->cons.head != dead->receive->cons.tail;
+    struct fx_instance *dead = &mgr->shared->instance[index];
+    bool not_received = fx_ring_was_dequeuing(dead->receive);
     bool handed_on = atomic_load(&dead->handing_on) &&
-                     dead->transmit->prod.tail == atomic_load(&dead->transmit_tail);
-    uint32_t held = not_received || handed_on ? 0 : atomic_load(&dead->held);
-    dead->receive->cons.head = dead->receive->cons.tail;
-    dead->transmit->prod.head = dead->transmit->prod.tail;
+                     fx_ring_enqueued(dead->transmit) == atomic_load(&dead->transmit_tail);
+    uint32_t left = not_received || handed_on ? 0 : atomic_load(&dead->burst_count);
+    fx_ring_undo_dequeue(dead->receive);
+    fx_ring_undo_enqueue(dead->transmit);
     rte_ring_reset(dead->messages);
-    if (held > 0)
-        lose(w, &w->instance[entry].lost, dead->hand, held);
-    atomic_store(&dead->held, 0);
+    if (left > 0)
+        lose(w, &w->instance[index].lost, dead->burst, left);
+    atomic_store(&dead->burst_count, 0);
     atomic_store(&dead->handing_on, 0);
     atomic_store(&dead->sleeping, 0);
 }
 
-/* What waited for the dead goes to whom its flow is mapped to now. */
-static void redistribute(struct fx_worker *w, uint32_t entry)
+/* Packets that waited for the dead NF go to the instances that their flows are mapped to now. */
+static void redistribute(struct fx_worker *w, uint32_t index)
 {
-    struct rte_ring *ring = mgr->shared->instance[entry].receive;
+    struct rte_ring *ring = mgr->shared->instance[index].receive;
     struct rte_mbuf *packet[FX_BURST];
     uint32_t count;
-    empty_transmit_ring(w, entry, UINT32_MAX);
+    empty_transmit_ring(w, index, UINT32_MAX);
     while ((count = rte_ring_dequeue_burst(ring, (void **)packet, FX_BURST, NULL)) > 0)
         for (uint32_t i = 0; i < count; i++)
-            dispatch(w, packet[i], (uint8_t)fx_type_of(entry));
-    set_hot(entry, false);
+            dispatch(w, packet[i], (uint8_t)fx_type_of(index));
+    set_hot(index, false);
 }
 
-static void obey_reclaim(struct fx_worker *w, uint32_t entry)
+static void obey_reclaim(struct fx_worker *w, uint32_t index)
 {
-    enum fx_reclaim how = atomic_load_explicit(&mgr->reclaim[entry], memory_order_acquire);
+    enum fx_reclaim how = atomic_load_explicit(&mgr->reclaim[index], memory_order_acquire);
     if (how == FX_RECLAIM_NONE)
         return;
-    free_hands(w, entry);
+    free_in_flight(w, index);
     if (how == FX_RECLAIM_ALL)
-        redistribute(w, entry);
+        redistribute(w, index);
     flush_instances(w);
-    atomic_store_explicit(&mgr->reclaim[entry], FX_RECLAIM_NONE, memory_order_release);
+    atomic_store_explicit(&mgr->reclaim[index], FX_RECLAIM_NONE, memory_order_release);
 }
 
-/* A port that takes nothing more: where packets are held, they wait in rings instead. */
+/* False where a port takes nothing more: packets that are held back then wait in rings instead. */
 static bool port_has_room(const struct fx_worker *w)
 {
     for (uint32_t port = 0; port < mgr->config.ports; port++)
@@ -322,21 +323,21 @@ static bool port_has_room(const struct fx_worker *w)
 static uint32_t transmit(struct fx_worker *w, enum fx_entry mode)
 {
     uint32_t total = 0;
-    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++) {
+    for (uint32_t word = 0; word < FX_MAX_INSTANCE_SLOTS / 64; word++) {
         uint64_t left = atomic_load_explicit(&mgr->attached[word], memory_order_acquire);
         while (left) {
-            uint32_t entry = word * 64 + (uint32_t)__builtin_ctzll(left);
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
             left &= left - 1;
-            struct fx_instance *from = &mgr->shared->instance[entry];
+            struct fx_instance *from = &mgr->shared->instance[index];
             if (from->worker != w->index)
                 continue;
-            obey_reclaim(w, entry);
+            obey_reclaim(w, index);
             if (mode != FX_ENTRY_HOLD || port_has_room(w))
-                total += empty_transmit_ring(w, entry, BURSTS_PER_VISIT);
-            if (atomic_load_explicit(&mgr->hot[entry], memory_order_relaxed) &&
+                total += empty_transmit_ring(w, index, BURSTS_PER_VISIT);
+            if (atomic_load_explicit(&mgr->hot[index], memory_order_relaxed) &&
                 rte_ring_count(from->receive) <=
-                    atomic_load_explicit(&mgr->hot_below[entry], memory_order_relaxed))
-                set_hot(entry, false);
+                    atomic_load_explicit(&mgr->hot_below[index], memory_order_relaxed))
+                set_hot(index, false);
         }
     }
     return total;
@@ -350,13 +351,13 @@ static bool anything_waits(struct fx_worker *w)
         return true;
     if (!w->transmits)
         return false;
-    for (uint32_t word = 0; word < FX_MAX_ENTRIES / 64; word++) {
+    for (uint32_t word = 0; word < FX_MAX_INSTANCE_SLOTS / 64; word++) {
         uint64_t left = atomic_load_explicit(&mgr->attached[word], memory_order_acquire);
         for (; left; left &= left - 1) {
-            uint32_t entry = word * 64 + (uint32_t)__builtin_ctzll(left);
-            struct fx_instance *from = &mgr->shared->instance[entry];
+            uint32_t index = word * 64 + (uint32_t)__builtin_ctzll(left);
+            struct fx_instance *from = &mgr->shared->instance[index];
             if (from->worker == w->index &&
-                (!rte_ring_empty(from->transmit) || atomic_load(&mgr->reclaim[entry])))
+                (!rte_ring_empty(from->transmit) || atomic_load(&mgr->reclaim[index])))
                 return true;
         }
     }
@@ -421,13 +422,16 @@ int fx_worker_main(void *argument)
     return 0;
 }
 
+/* --- what the control thread asks of workers ------------------------------------------------ */
+
 void fx_grace(void)
 {
     uint64_t seen[FX_MAX_WORKERS];
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < mgr->workers; i++)
         seen[i] = atomic_load(&mgr->worker[i]->passes);
-    /* Longer and longer: we may have real-time priority on the very core that we wait for. */
+    /* The pauses get longer: this thread may have real-time priority on the very core that the
+     * worker needs to finish its pass. */
     useconds_t pause = 20;
     for (uint32_t i = 0; i < mgr->workers; i++)
         while (atomic_load(&mgr->worker[i]->passes) == seen[i] &&
@@ -435,4 +439,30 @@ void fx_grace(void)
             usleep(pause);
             pause = RTE_MIN(2 * pause, 1000u);
         }
+}
+
+void fx_set_entry(enum fx_entry entry)
+{
+    /* Marks as shares of a ring: above the first a ring is hot, and so it stays until it is not
+     * above the second. Where nothing is shed the marks are two rings' worth, which is never
+     * reached. */
+    double above = entry == FX_ENTRY_SHED ? 0.8 : 2.0, below = entry == FX_ENTRY_SHED ? 0.6 : 2.0;
+    for (uint32_t index = 0; index < mgr->instances; index++) {
+        double size = mgr->config.type[fx_type_of(index)].ring_size;
+        atomic_store(&mgr->hot_above[index], (uint32_t)(above * size));
+        atomic_store(&mgr->hot_below[index], (uint32_t)(below * size));
+    }
+    atomic_store(&mgr->entry_mode, entry);
+}
+
+void fx_reclaim(uint32_t index, enum fx_reclaim how)
+{
+    struct fx_instance *instance = &mgr->shared->instance[index];
+    useconds_t pause = 20;
+    atomic_store_explicit(&mgr->reclaim[index], how, memory_order_release);
+    fx_wake(&mgr->shared->worker[instance->worker].sleeping);
+    while (atomic_load_explicit(&mgr->reclaim[index], memory_order_acquire) != FX_RECLAIM_NONE) {
+        usleep(pause);
+        pause = RTE_MIN(2 * pause, 1000u);
+    }
 }

@@ -315,7 +315,7 @@ static int open_table(struct flexnfv_nf *nf, const struct rule_file *file, int v
         return flexnfv_fail(nf, "out of memory");
     nf_table_name(name, version == 4 ? "firewall4" : "firewall6", rules, count * sizeof(*rules));
     *acl = count ? rte_acl_find_existing(name) : NULL;
-    if (*acl && !nf_table_is_ready(name)) { /* its maker died */
+    if (*acl && !nf_table_is_ready(name)) { /* whoever built it died in the middle */
         rte_acl_free(*acl);
         *acl = NULL;
     }
@@ -325,7 +325,7 @@ static int open_table(struct flexnfv_nf *nf, const struct rule_file *file, int v
     return count && !*acl ? -1 : 0;
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- start and end -------------------------------------------------------------------------- */
 
 static void release(struct firewall *firewall)
 {

@@ -1,21 +1,24 @@
 /* forwarder: sends packets on, with new destination MAC addresses where asked (the paper's NF2). */
 #include <stdlib.h>
-#include <string.h>
 
 #include <rte_ether.h>
 
+#include "nfs/options.h"
 #include "scalib/scalib.h"
 
 static int init(struct flexnfv_nf *nf, const char *args)
 {
-    if (!*args)
+    struct nf_option dst = {.name = "dst"};
+    if (nf_options_read(nf, args, &dst, 1) != 0)
+        return -1;
+    if (!dst.value)
         return 0;
     struct rte_ether_addr *next = malloc(sizeof(*next));
     nf->state = next;
     if (!next)
         return flexnfv_fail(nf, "out of memory");
-    if (strncmp(args, "dst=", 4) != 0 || rte_ether_unformat_addr(args + 4, next) != 0)
-        return flexnfv_fail(nf, "forwarder takes dst=MAC (dst=02:00:00:00:00:01), got '%s'", args);
+    if (rte_ether_unformat_addr(dst.value, next) != 0)
+        return flexnfv_fail(nf, "dst=%s: give dst=MAC, such as dst=02:00:00:00:00:01", dst.value);
     return 0;
 }
 

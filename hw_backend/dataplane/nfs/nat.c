@@ -273,7 +273,7 @@ static void process(struct flexnfv_nf *nf, struct rte_mbuf **packets, uint16_t c
     }
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- start and end -------------------------------------------------------------------------- */
 
 static int read_addresses(struct flexnfv_nf *nf, struct nat *nat, const char *inside,
                           const char *outside)

@@ -6,6 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_kvargs.h>
+
+/* What stands for ',' and '=' in a value while rte_kvargs reads it: neither can be typed. */
+enum { COMMA = '\x1f', EQUALS = '\x1e' };
+
+/* rte_kvargs separates pairs by commas, and knows no comma and no second equals sign in a value. */
+static void to_kvargs(char *text)
+{
+    bool in_value = false;
+    for (; *text; text++) {
+        if (*text == ' ' || *text == '\t') {
+            *text = ',';
+            in_value = false;
+        } else if (*text == ',') {
+            *text = COMMA;
+        } else if (*text == '=') {
+            if (in_value)
+                *text = EQUALS;
+            in_value = true;
+        }
+    }
+}
+
+static void from_kvargs(char *value)
+{
+    for (; *value; value++)
+        *value = *value == COMMA ? ',' : *value == EQUALS ? '=' : *value;
+}
+
 static int unknown(struct flexnfv_nf *nf, const char *word, const struct nf_option *options,
                    int count)
 {
@@ -24,29 +53,36 @@ static struct nf_option *find(struct nf_option *options, int count, const char *
     return NULL;
 }
 
+static int take(struct flexnfv_nf *nf, const struct rte_kvargs_pair *pair,
+                struct nf_option *options, int count)
+{
+    struct nf_option *option = find(options, count, pair->key);
+    if (!option)
+        return unknown(nf, pair->key, options, count);
+    if (!pair->value || !*pair->value)
+        return flexnfv_fail(nf, "option '%s' has no value; write %s=...", pair->key, pair->key);
+    if (option->value == option->given)
+        return flexnfv_fail(nf, "option '%s' is given twice", pair->key);
+    snprintf(option->given, sizeof(option->given), "%s", pair->value);
+    from_kvargs(option->given);
+    option->value = option->given;
+    return 0;
+}
+
 int nf_options_read(struct flexnfv_nf *nf, const char *args, struct nf_option *options, int count)
 {
-    char words[FX_ARGS_LENGTH];
-    if (snprintf(words, sizeof(words), "%s", args) >= (int)sizeof(words))
+    char text[FX_ARGS_LENGTH];
+    if (snprintf(text, sizeof(text), "%s", args) >= (int)sizeof(text))
         return flexnfv_fail(nf, "arguments longer than %d characters", FX_ARGS_LENGTH - 1);
-    char *rest = words, *word;
-    while ((word = strsep(&rest, " \t"))) {
-        if (!*word)
-            continue;
-        char *value = strchr(word, '=');
-        if (value)
-            *value++ = '\0';
-        struct nf_option *option = find(options, count, word);
-        if (!option)
-            return unknown(nf, word, options, count);
-        if (!value || !*value)
-            return flexnfv_fail(nf, "option '%s' has no value; write %s=...", word, word);
-        if (option->value == option->given)
-            return flexnfv_fail(nf, "option '%s' is given twice", word);
-        snprintf(option->given, sizeof(option->given), "%s", value);
-        option->value = option->given;
-    }
-    return 0;
+    to_kvargs(text);
+    struct rte_kvargs *pairs = rte_kvargs_parse(text, NULL);
+    if (!pairs)
+        return flexnfv_fail(nf, "more than %d arguments, or out of memory", RTE_KVARGS_MAX);
+    int result = 0;
+    for (unsigned int i = 0; i < pairs->count && result == 0; i++)
+        result = take(nf, &pairs->pairs[i], options, count);
+    rte_kvargs_free(pairs);
+    return result;
 }
 
 int64_t nf_options_number(struct flexnfv_nf *nf, const struct nf_option *option, int64_t low,

@@ -1,4 +1,4 @@
-/* Reading an NF's arguments: "name=value name=value", separated by blanks. */
+/* Reading an NF's arguments: "name=value name=value", separated by blanks. By rte_kvargs. */
 #ifndef FX_NF_OPTIONS_H
 #define FX_NF_OPTIONS_H
 

@@ -151,7 +151,7 @@ static int open_table4(struct flexnfv_nf *nf, const char *name, struct router *r
     router->lpm4 = rte_lpm_find_existing(name);
     if (router->lpm4 && nf_table_is_ready(name))
         return 0;
-    rte_lpm_free(router->lpm4); /* its maker died */
+    rte_lpm_free(router->lpm4); /* whoever built it died in the middle */
     router->lpm4 = rte_lpm_create(name, SOCKET_ID_ANY, &config);
     if (router->lpm4 && fill(router, 4) == 0)
         return nf_table_set_ready(nf, name);
@@ -185,7 +185,7 @@ static int open_tables(struct flexnfv_nf *nf, struct router *router)
     return file->count_of[6] ? open_table6(nf, name6, router) : 0;
 }
 
-/* --- life ----------------------------------------------------------------------------------- */
+/* --- start and end -------------------------------------------------------------------------- */
 
 static void release(struct router *router)
 {

@@ -43,7 +43,7 @@ void nf_table_unlock(int lock)
     close(lock);
 }
 
-/* A memory zone of that name says so: it cannot be there half. */
+/* A memory zone of that name says that the table is complete: a zone cannot be there by half. */
 bool nf_table_is_ready(const char *name)
 {
     return rte_memzone_lookup(name) != NULL;

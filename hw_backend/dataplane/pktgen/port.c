@@ -25,7 +25,7 @@
 
 static bool eal_started;
 
-/* Even in memory DPDK makes a directory for itself, and leaves it. */
+/* DPDK makes itself a directory even where it keeps everything in memory, and leaves it behind. */
 static void eal_stop(void)
 {
     char directory[PATH_MAX];
@@ -101,8 +101,7 @@ static void eal_start(const struct options *options, uint32_t largest)
     snprintf(memory, sizeof(memory), "%u",
              (unsigned int)((uint64_t)mbuf_count(options) * (data_room(largest) + 256) >> 20) +
                  NO_HUGE_SPARE_MB);
-    /* In memory: no file outlives this process, however it ends (and none is made without huge
-     * pages). */
+    /* With either option DPDK makes no file that could outlive this process, however it ends. */
     char *fixed[] = {"flexnfv-pktgen",
                      options->huge_pages ? "--in-memory" : "--no-shconf",
                      "--no-telemetry",
@@ -135,7 +134,7 @@ static void eal_start(const struct options *options, uint32_t largest)
             "--no-huge, see also --verbose",
             rte_strerror(rte_errno));
     eal_started = true;
-    /* Else it would complain at every attempt to reach a peer that is not there yet. */
+    /* The driver would complain at every attempt to reach a peer that is not there yet. */
     if (!options->verbose)
         rte_log_set_level_pattern("pmd.net.memif*", RTE_LOG_CRIT);
 }

@@ -76,8 +76,9 @@ static void set_session_niceness(void)
 void run_be_punctual(const struct options *options)
 {
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
-    /* It wakes for a moment only, and a late packet is an error of the measurement. Without the
-     * right to do so it runs like everybody else. */
+    /* The generator wakes for moments only, so its priority costs others little, and a packet that
+     * is sent late is an error of the measurement. Without the right to a higher priority it runs
+     * like everybody else. */
     if (options->poll || options->pace == PACE_UNLIMITED)
         return;
     setpriority(PRIO_PROCESS, 0, NICENESS);
@@ -266,7 +267,7 @@ static void rest(struct run *run, uint64_t sent, uint32_t received, uint64_t now
         sleep_until_ns(run->start_ns + (now_ns / options->tick_ns + 1) * options->tick_ns);
 }
 
-/* What is under way has come back when nothing more comes. */
+/* Receives until nothing more comes back. */
 static void drain(struct run *run)
 {
     struct generator *generator = run->generator;
@@ -285,7 +286,8 @@ static void drain(struct run *run)
     sender_drop_pending(&generator->sender);
 }
 
-/* Who receives nothing cannot know what has arrived: with the port goes what nobody has read. */
+/* A generator that receives nothing cannot know what has arrived, and closing its port discards
+ * packets that the peer has not read yet. So it waits for a while. */
 static void keep_open(uint64_t span_ns)
 {
     uint64_t until = clock_ns() + span_ns;

@@ -3,7 +3,7 @@
 #include "bisect.h"
 #include "report.h"
 
-/* Later than this, relatively, the trial was not run at its rate. */
+/* A trial whose rate was off by more than this share was not run at its rate. */
 #define LATE 0.01
 
 /* A trial passes when it was sent at its rate and came back, but for the tolerance. What the port

@@ -2,7 +2,7 @@
  * flexnfv-nf: one NF process. The manager starts it; by hand it only lists its functions.
  *
  *     flexnfv-nf --list
- *     flexnfv-nf PREFIX SEAT CPUS [HUGE_DIR]     (with the descriptors of shared.h inherited)
+ *     flexnfv-nf PREFIX SLOT CPUS [HUGE_DIR]     (with the descriptors of shared.h inherited)
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -38,15 +38,15 @@ static void *watch_manager(void *unused)
     while (poll(&manager, 1, -1) < 0)
         ;
     fprintf(stderr, "the manager is gone, so is this NF\n");
-    _exit(3); /* no clean-up beside a thread that works; the next manager removes our files */
+    _exit(3); /* at once, since another thread is at work; the next manager removes our files */
     return unused;
 }
 
-static void eal_init(const char *prefix, int seat, const char *cpus, const char *huge_dir)
+static void eal_init(const char *prefix, int process, const char *cpus, const char *huge_dir)
 {
     char *prefix_arg, *lcores_arg, *huge_arg;
     if (asprintf(&prefix_arg, "--file-prefix=%s", prefix) < 0 ||
-        asprintf(&lcores_arg, "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + seat, cpus) < 0 ||
+        asprintf(&lcores_arg, "--lcores=%d@(%s)", FX_FIRST_NF_LCORE + process, cpus) < 0 ||
         asprintf(&huge_arg, "--huge-dir=%s", huge_dir ? huge_dir : "") < 0)
         _exit(2);
     char *argv[] = {
@@ -59,7 +59,7 @@ static void eal_init(const char *prefix, int seat, const char *cpus, const char 
     }
 }
 
-static struct fx_shared *attach(int seat)
+static struct fx_shared *attach(int process)
 {
     const struct rte_memzone *zone = rte_memzone_lookup(FX_MEMZONE);
     if (!zone)
@@ -72,26 +72,26 @@ static struct fx_shared *attach(int seat)
                 shared->abi_version, FX_ABI_CLAIMED);
         return NULL;
     }
-    /* Ours was killed while we started, and this one knows nothing of us. */
+    /* The manager that started this NF was killed meanwhile, and this one knows nothing of it. */
     if (shared->manager_pid != getppid()) {
         fprintf(stderr, "flexnfv-nf: process %d did not start this NF\n", shared->manager_pid);
         _exit(3);
     }
-    return seat >= 0 && seat < FX_MAX_SEATS ? shared : NULL;
+    return process >= 0 && process < FX_MAX_PROCESSES ? shared : NULL;
 }
 
 /* A spare parks here until it is given an instance, or told to leave. */
-static int32_t await_instance(struct fx_seat *seat)
+static int32_t await_instance(struct fx_process_slot *process)
 {
-    uint32_t call = atomic_load(&seat->call);
-    int32_t instance = atomic_load(&seat->instance);
-    if (instance != FX_SEAT_SPARE)
+    uint32_t call = atomic_load(&process->call);
+    int32_t instance = atomic_load(&process->instance);
+    if (instance != FX_PROCESS_SPARE)
         return instance;
-    atomic_store_explicit(&seat->phase, FX_PHASE_SPARE, memory_order_release);
+    atomic_store_explicit(&process->phase, FX_PHASE_SPARE, memory_order_release);
     fx_tell_manager();
-    while (atomic_load_explicit(&seat->call, memory_order_acquire) == call)
-        fx_sleep(&seat->call, call, 0);
-    return atomic_load(&seat->instance);
+    while (atomic_load_explicit(&process->call, memory_order_acquire) == call)
+        fx_sleep(&process->call, call, 0);
+    return atomic_load(&process->instance);
 }
 
 int main(int argc, char **argv)
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "flexnfv-nf is started by flexnfv-manager; try flexnfv-nf --list\n");
         return 2;
     }
-    /* What the manager has open is none of our business, and its locks must die with it. */
+    /* Other descriptors of the manager are closed: file locks that it holds must end with it. */
     close_range(FX_FD_EVENT + 1, ~0u, 0);
     int index = atoi(argv[2]);
     eal_init(argv[1], index, argv[3], argc == 5 ? argv[4] : NULL);
@@ -110,11 +110,12 @@ int main(int argc, char **argv)
     pthread_t watcher;
     int result = 2;
     if (shared && pthread_create(&watcher, NULL, watch_manager, NULL) == 0) {
-        struct fx_seat *seat = &shared->seat[index];
-        int32_t instance = await_instance(seat);
-        result = instance == FX_SEAT_LEAVE ? 0 : fx_serve(shared, seat, instance);
+        struct fx_process_slot *process = &shared->process[index];
+        int32_t instance = await_instance(process);
+        result = instance == FX_PROCESS_LEAVE ? 0 : fx_serve(shared, process, instance);
     }
-    /* The manager removes DPDK's files of any NF that ended: no slow clean-up, no lock taken. */
+    /* The process ends without DPDK's clean-up, which is slow and takes locks: the manager removes
+     * the files of any NF that has ended. */
     fflush(NULL);
     _exit(result);
 }

@@ -22,8 +22,8 @@ static void read_governor(unsigned int cpu, char *governor, int size)
         fclose(file);
 }
 
-/* Newer releases look up the CPU of an lcore, older ones take the one's number for the other's: so
- * look whether it was our CPU that got the governor that DPDK's drivers set. */
+/* Newer releases of DPDK look up the CPU of an lcore, older ones take the lcore's number for the
+ * CPU's. Whether DPDK has taken our CPU shows in its governor, which DPDK's drivers set. */
 static bool take(unsigned int id, unsigned int cpu)
 {
     char governor[32];
@@ -52,7 +52,7 @@ bool fx_power_init(const uint16_t *cpu, uint32_t cpus)
                 cpu[0]);
         return false;
     }
-    rte_log_set_level(RTE_LOGTYPE_POWER, RTE_LOG_CRIT); /* one line of ours is enough */
+    rte_log_set_level(RTE_LOGTYPE_POWER, RTE_LOG_CRIT); /* this file says it in one line */
     managed = take(rte_lcore_id(), cpu[0]) || take(cpu[0], cpu[0]);
     if (!managed) {
         fprintf(stderr, "power: the frequency of cpu %u cannot be managed\n", cpu[0]);

@@ -1,4 +1,4 @@
-/* The NF process: how it attaches to the manager, and the life of the instance it serves. */
+/* The NF process: how it attaches to the manager and serves an instance. */
 #ifndef FLEXNFV_PROCESS_H
 #define FLEXNFV_PROCESS_H
 
@@ -14,7 +14,7 @@ const struct flexnfv_nf_ops *const *flexnfv_functions(void);
 const struct flexnfv_nf_ops *fx_replica(const struct fx_shared *shared);
 
 /* Serves the instance until told to stop; 0, or 1 if init refused. */
-int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index);
+int fx_serve(struct fx_shared *shared, struct fx_process_slot *process, int32_t index);
 
 /* Tells the manager to look at this process: its phase, or what it wants, has changed. */
 void fx_tell_manager(void);

@@ -26,7 +26,7 @@ static int start(struct flexnfv_nf *stage, uint16_t type, const char *args)
         return flexnfv_fail(stage, "%s: there is no NF function '%s'", what->name, what->function);
     if (!stage->ops->init || stage->ops->init(stage, args) == 0)
         return 0;
-    memcpy(reason, stage->seat->reason, sizeof(reason));
+    memcpy(reason, stage->process->reason, sizeof(reason));
     return flexnfv_fail(stage, "%s: %s", what->name, reason);
 }
 

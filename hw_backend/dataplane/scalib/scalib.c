@@ -14,6 +14,7 @@
 #include <rte_ring.h>
 #include <rte_ring_peek.h>
 
+#include "dpdk_internals/rings.h"
 #include "scalib/bucket.h"
 #include "scalib/power.h"
 #include "scalib/process.h"
@@ -57,7 +58,7 @@ int flexnfv_fail(struct flexnfv_nf *nf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(nf->seat->reason, sizeof(nf->seat->reason), format, args);
+    vsnprintf(nf->process->reason, sizeof(nf->process->reason), format, args);
     va_end(args);
     return -1;
 }
@@ -82,14 +83,14 @@ void fx_tell_manager(void)
 {
     uint64_t one = 1;
     ssize_t written = write(FX_FD_EVENT, &one, sizeof(one));
-    (void)written; /* the counter is full only if the manager does not read it: it looks anyway */
+    (void)written; /* a counter that is full has not been read yet: the manager will look anyway */
 }
 
 static void enter(enum fx_phase phase)
 {
-    /* `obeyed` first: who sees the phase sees which messages led to it. */
-    atomic_store_explicit(&me.nf.seat->obeyed, me.messages_seen, memory_order_release);
-    atomic_store_explicit(&me.nf.seat->phase, phase, memory_order_release);
+    /* `obeyed` is stored first, so that whoever sees the phase knows which messages led to it. */
+    atomic_store_explicit(&me.nf.process->obeyed, me.messages_seen, memory_order_release);
+    atomic_store_explicit(&me.nf.process->phase, phase, memory_order_release);
     fx_tell_manager();
 }
 
@@ -140,19 +141,19 @@ int scalib_launch_nfs(struct flexnfv_nf_info *info, uint16_t num_nfs)
 {
     if (num_nfs == 0 || info->instance != me.nf.info.instance)
         return 0;
-    struct fx_seat *seat = me.nf.seat;
-    atomic_store_explicit(&seat->granted, -1, memory_order_relaxed);
-    atomic_store_explicit(&seat->wanted, num_nfs, memory_order_release);
+    struct fx_process_slot *process = me.nf.process;
+    atomic_store_explicit(&process->granted, -1, memory_order_relaxed);
+    atomic_store_explicit(&process->wanted, num_nfs, memory_order_release);
     fx_tell_manager();
     uint64_t limit = fx_now_ns() + ANSWER_US * 1000ull;
-    while (atomic_load_explicit(&seat->granted, memory_order_acquire) < 0 && fx_now_ns() < limit)
-        fx_sleep((_Atomic uint32_t *)&seat->granted, UINT32_MAX, SLEEP_US);
-    return atomic_load_explicit(&seat->granted, memory_order_acquire) == num_nfs;
+    while (atomic_load_explicit(&process->granted, memory_order_acquire) < 0 && fx_now_ns() < limit)
+        fx_sleep((_Atomic uint32_t *)&process->granted, UINT32_MAX, SLEEP_US);
+    return atomic_load_explicit(&process->granted, memory_order_acquire) == num_nfs;
 }
 
 /* --- one burst ------------------------------------------------------------------------------ */
 
-/* Our own counters have one writer: no locked instruction needed. */
+/* This process alone writes these counters, so that no locked instruction is needed. */
 static void add(_Atomic uint64_t *counter, uint64_t amount)
 {
     uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
@@ -160,35 +161,36 @@ static void add(_Atomic uint64_t *counter, uint64_t amount)
 }
 
 /*
- * The ring's tail moves only after the hands are declared full: a death at any instruction leaves
- * every packet either in the ring or in the hands (the manager rewinds a head without its tail).
+ * The burst is declared in flight before the ring's tail moves: wherever the NF dies, every packet
+ * is either in the ring or in that burst (the manager takes a head without its tail back).
  */
 static uint16_t receive(struct fx_instance *in, uint16_t limit)
 {
     uint16_t count =
-        (uint16_t)rte_ring_dequeue_burst_start(in->receive, (void **)in->hand, limit, NULL);
+        (uint16_t)rte_ring_dequeue_burst_start(in->receive, (void **)in->burst, limit, NULL);
     if (count == 0)
         return 0;
-    atomic_store_explicit(&in->held, count, memory_order_release);
+    atomic_store_explicit(&in->burst_count, count, memory_order_release);
     rte_ring_dequeue_finish(in->receive, count);
     return count;
 }
 
 static void transmit(struct fx_instance *out, uint16_t count)
 {
-    /* Only the manager may free packets, so wait for room; it empties this ring come what may. */
+    /* The NF waits for room, since only the manager may free packets. The manager empties this ring
+     * whatever happens. */
     while (rte_ring_free_count(out->transmit) < count)
         sched_yield();
-    uint32_t tail = out->transmit->prod.tail + count;
+    uint32_t tail = fx_ring_enqueued(out->transmit) + count;
     atomic_store_explicit(&out->transmit_tail, tail, memory_order_relaxed);
     atomic_store_explicit(&out->handing_on, 1, memory_order_release);
-    rte_ring_enqueue_bulk(out->transmit, (void **)out->hand, count, NULL);
-    atomic_store_explicit(&out->held, 0, memory_order_release);
+    rte_ring_enqueue_bulk(out->transmit, (void **)out->burst, count, NULL);
+    atomic_store_explicit(&out->burst_count, 0, memory_order_release);
     atomic_store_explicit(&out->handing_on, 0, memory_order_release);
     fx_wake(&me.shared->worker[out->worker].sleeping);
 }
 
-/* All at once: one after the other they would cost a transfer between cores each. */
+/* Prefetches all packets at once: one after the other, each would cost a transfer between cores. */
 static void fetch(struct rte_mbuf *const *packets, uint16_t count)
 {
     for (uint16_t i = 0; i < count; i++)
@@ -204,8 +206,8 @@ static uint16_t handle_burst(uint16_t limit)
     if (count == 0)
         return 0;
     uint64_t start = rte_rdtsc();
-    fetch(mine->hand, count);
-    me.nf.ops->process(&me.nf, mine->hand, count);
+    fetch(mine->burst, count);
+    me.nf.ops->process(&me.nf, mine->burst, count);
     add(&mine->busy_tsc, rte_rdtsc() - start);
     transmit(mine, count);
     add(&mine->served, count);
@@ -250,7 +252,7 @@ static void sleep_until_tick(void)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &me.tick, NULL);
 }
 
-/* --- the life of an instance ---------------------------------------------------------------- */
+/* --- from launch to stop -------------------------------------------------------------------- */
 
 /* One pass of an instance limited to a rate: spend the tokens, sleep until the next tick. */
 static uint16_t pass_paced(double rate)
@@ -296,7 +298,8 @@ static void run(void)
                 idle = 0;
                 continue;
             }
-            /* Blocked comes after unmapped: an empty ring stays empty. */
+            /* The manager blocks an instance after it has unmapped it, so an empty ring stays
+             * empty. */
             if (me.blocked && rte_ring_empty(me.nf.shared->receive))
                 park();
         }
@@ -309,16 +312,16 @@ static void run(void)
     }
 }
 
-static void pin(const struct fx_seat *seat)
+static void pin(const struct fx_process_slot *process)
 {
     rte_cpuset_t set;
     CPU_ZERO(&set);
-    for (uint32_t i = 0; i < seat->cpus; i++)
-        CPU_SET(seat->cpu[i], &set);
-    rte_thread_set_affinity(&set); /* DPDK's power library asks DPDK where we are */
+    for (uint32_t i = 0; i < process->cpus; i++)
+        CPU_SET(process->cpu[i], &set);
+    rte_thread_set_affinity(&set); /* DPDK's own call: its power library asks DPDK for our CPU */
 }
 
-int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index)
+int fx_serve(struct fx_shared *shared, struct fx_process_slot *process, int32_t index)
 {
     struct fx_instance *mine = &shared->instance[index];
     const struct fx_shared_type *type = &shared->type[mine->type];
@@ -326,18 +329,18 @@ int fx_serve(struct fx_shared *shared, struct fx_seat *seat, int32_t index)
     me.nf = (struct flexnfv_nf){
         .info = {mine->type, (uint16_t)index, mine->slot, mine->generation},
         .ops = shared->replicas ? fx_replica(shared) : flexnfv_find(type->function),
-        .seat = seat,
+        .process = process,
         .shared = mine,
     };
     snprintf(me.nf.type_name, sizeof(me.nf.type_name), "%s", type->name);
-    pin(seat);
+    pin(process);
     if (!me.nf.ops)
         flexnfv_fail(&me.nf, "there is no NF function '%s'", type->function);
     if (!me.nf.ops || (me.nf.ops->init && me.nf.ops->init(&me.nf, mine->args) != 0)) {
         enter(FX_PHASE_FAILED);
         return 1;
     }
-    atomic_store(&seat->power, fx_power_init(seat->cpu, seat->cpus));
+    atomic_store(&process->power, fx_power_init(process->cpu, process->cpus));
     me.await_first = true;
     clock_gettime(CLOCK_MONOTONIC, &me.tick);
     atomic_store_explicit(&mine->first_packet_ns, 0, memory_order_relaxed);

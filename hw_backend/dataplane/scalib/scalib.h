@@ -51,7 +51,7 @@ struct flexnfv_nf {
     const struct flexnfv_nf_ops *ops;
     char type_name[FX_NAME_LENGTH];
     void *state; /* the NF's own */
-    struct fx_seat *seat;
+    struct fx_process_slot *process;
     struct fx_instance *shared;
 };
 

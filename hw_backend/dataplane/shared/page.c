@@ -6,7 +6,7 @@
 
 enum { SPINS = 100, TRIES = 20000, NAP_US = 50 };
 
-/* A writer that was interrupted may need the very CPU that we wait on. */
+/* The writer may have been interrupted, and may need the very CPU on which this reader waits. */
 static void await_writer(int attempt)
 {
     if (attempt < SPINS)
@@ -25,14 +25,15 @@ static size_t least(size_t one, size_t other)
     return one < other ? one : other;
 }
 
-/* What is in use only, a fraction of it all: a page is written on one core and read on another. */
+/* Copies only the small part that is in use: a page is written on one core and read on another, so
+ * that every cache line of it costs a transfer. */
 static void copy_used(struct fx_page *to, const struct fx_page *from)
 {
     size_t types = least(from->types, FX_MAX_TYPES), chains = least(from->chains, FX_MAX_CHAINS),
            ports = least(from->ports, FX_MAX_PORTS), instances = 0;
     if (types > 0)
         instances = least((size_t)from->type[types - 1].first + from->type[types - 1].max_instances,
-                          FX_MAX_ENTRIES);
+                          FX_MAX_INSTANCE_SLOTS);
     memcpy(to, from, offsetof(struct fx_page, type));
     memcpy(to->type, from->type, types * sizeof(to->type[0]));
     memcpy(to->chain, from->chain, chains * sizeof(to->chain[0]));

@@ -7,7 +7,7 @@
 
 void fx_wake(_Atomic uint32_t *sleeping)
 {
-    /* Pairs with the fence of whoever goes to sleep: one of the two sees the other's store. */
+    /* This fence pairs with that of whoever goes to sleep: one of both sees the other's store. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(sleeping, memory_order_relaxed) &&
         atomic_exchange_explicit(sleeping, 0, memory_order_relaxed))

@@ -1,7 +1,7 @@
 /*
- * What the manager and its NF processes share in huge pages: names, rings, seats, instances. Every
- * cache line has one writer, said in its comment. Pointers are the same in all of them (DPDK maps
- * shared memory at one address).
+ * What the manager and its NF processes share in huge pages: names, rings, NF processes, instances.
+ * Every cache line has one writer, said in its comment. Pointers are the same in all of them (DPDK
+ * maps shared memory at one address).
  */
 #ifndef FLEXNFV_SHARED_H
 #define FLEXNFV_SHARED_H
@@ -23,16 +23,16 @@
 #define FX_MESSAGES       64 /* size of a message ring */
 #define FX_MAX_WORKERS    8
 #define FX_MAX_CPUS       16 /* of one instance */
-#define FX_FIRST_NF_LCORE 16 /* seat k has lcore id 16 + k: unique among all processes */
+#define FX_FIRST_NF_LCORE 16 /* the process in slot k has lcore id 16 + k: no other has it */
 
 /* File descriptors that every NF process inherits. */
 #define FX_FD_MANAGER 3 /* pidfd of the manager */
 #define FX_FD_EVENT   4 /* eventfd: something about this NF has changed */
 
 /*
- * mbuf->hash.rss is the flow's hash, mbuf->hash.fdir.hi the packet's chain. Written once, at RX:
- * where in its chain a packet is follows from the instance that hands it on, and a cache line that
- * nobody writes need not travel between cores at every hop.
+ * mbuf->hash.rss is the flow's hash, mbuf->hash.fdir.hi the packet's chain. RX writes both, once.
+ * How far a packet has come in its chain is not written: it follows from the type of the instance
+ * that hands the packet on, and a cache line that nobody writes need not travel between cores.
  */
 #define FX_META_DROP        (1u << 31) /* the NF's verdict */
 #define FX_META_CHAIN(meta) ((meta)&0xff)
@@ -70,13 +70,13 @@ static inline uint32_t fx_message_generation(const void *message)
     return (uint32_t)((uintptr_t)message >> 16);
 }
 
-enum { FX_SEAT_SPARE = -1, FX_SEAT_LEAVE = -2 };
+enum { FX_PROCESS_SPARE = -1, FX_PROCESS_LEAVE = -2 };
 
-/* One NF process: launched for an instance, or a spare that is given one later. */
-struct fx_seat {
+/* A slot for one NF process: launched for an instance, or a spare that is given one later. */
+struct fx_process_slot {
     /* manager; `call` is a futex that changes when `instance` is set */
     alignas(FX_CACHE_LINE) _Atomic uint32_t call;
-    _Atomic int32_t instance; /* or FX_SEAT_SPARE, FX_SEAT_LEAVE */
+    _Atomic int32_t instance; /* or FX_PROCESS_SPARE, FX_PROCESS_LEAVE */
     uint32_t cpus;
     uint16_t cpu[FX_MAX_CPUS];
     /* NF; `obeyed` counts messages taken, `wanted` is what scalib_launch_nfs asks for */
@@ -111,14 +111,15 @@ struct fx_instance {
     _Atomic uint64_t first_packet_ns;
     _Atomic uint64_t parked_ns;
     /*
-     * NF: the burst in its hands, so that the manager can free it after a death. `transmit_tail` is
-     * where the transmit ring's tail will be once the burst is handed on: if it is there, the hands
-     * are empty whatever `held` says.
+     * NF: the burst in flight, which it has taken from the receive ring and not yet handed on, so
+     * that the manager can free it after a death. `transmit_tail` is where the transmit ring's tail
+     * will be once the burst is handed on: if the tail is there, the NF has no burst any more,
+     * whatever `burst_count` says.
      */
-    alignas(FX_CACHE_LINE) _Atomic uint32_t held;
+    alignas(FX_CACHE_LINE) _Atomic uint32_t burst_count;
     _Atomic uint32_t transmit_tail;
     _Atomic uint32_t handing_on;
-    struct rte_mbuf *hand[FX_BURST];
+    struct rte_mbuf *burst[FX_BURST];
 };
 
 struct fx_shared_type {
@@ -148,8 +149,8 @@ struct fx_shared {
     struct {
         alignas(FX_CACHE_LINE) _Atomic uint32_t sleeping;
     } worker[FX_MAX_WORKERS];
-    struct fx_seat seat[FX_MAX_SEATS];
-    struct fx_instance instance[FX_MAX_ENTRIES];
+    struct fx_process_slot process[FX_MAX_PROCESSES];
+    struct fx_instance instance[FX_MAX_INSTANCE_SLOTS];
 };
 
 /* Wakes whoever sleeps on the futex, after work was put where it will look. */

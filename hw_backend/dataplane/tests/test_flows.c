@@ -175,10 +175,10 @@ static void of_a_page_all_that_is_in_use_is_written_and_read(void)
     draft.types = UINT16_MAX;
     draft.chains = draft.ports = UINT16_MAX;
     draft.type[FX_MAX_TYPES - 1].first = UINT16_MAX;
-    draft.instance[FX_MAX_ENTRIES - 1].served = 17;
+    draft.instance[FX_MAX_INSTANCE_SLOTS - 1].served = 17;
     fx_page_write(&page, &draft);
     CHECK(fx_page_read(&page, &copy) == 0);
-    CHECK(copy.instance[FX_MAX_ENTRIES - 1].served == 17);
+    CHECK(copy.instance[FX_MAX_INSTANCE_SLOTS - 1].served == 17);
 }
 
 int main(void)

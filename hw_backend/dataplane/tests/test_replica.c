@@ -22,7 +22,7 @@ int flexnfv_fail(struct flexnfv_nf *nf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(nf->seat->reason, sizeof(nf->seat->reason), format, args);
+    vsnprintf(nf->process->reason, sizeof(nf->process->reason), format, args);
     va_end(args);
     return -1;
 }
@@ -62,7 +62,7 @@ const struct flexnfv_nf_ops *flexnfv_find(const char *name)
 }
 
 static struct fx_shared shared;
-static struct fx_seat seat;
+static struct fx_process_slot own;
 static struct rte_mbuf packet[FX_BURST];
 static struct rte_mbuf *burst[FX_BURST];
 
@@ -81,7 +81,7 @@ static struct flexnfv_nf three(const char *a, const char *b, const char *c)
     shared.chain[0] = (struct fx_shared_chain){3, {0, 1, 2}};
     shared.chain[1] = (struct fx_shared_chain){2, {2, 0}};
     said[0] = '\0';
-    return (struct flexnfv_nf){.ops = fx_replica(&shared), .seat = &seat};
+    return (struct flexnfv_nf){.ops = fx_replica(&shared), .process = &own};
 }
 
 static void fill(uint16_t count, uint32_t chain)
@@ -123,12 +123,12 @@ static void a_stage_that_refuses_is_named_and_those_before_end(void)
 {
     struct flexnfv_nf nf = three("", "refuse", "");
     CHECK(nf.ops->init(&nf, "") != 0);
-    CHECK(strcmp(seat.reason, "B: no such option") == 0);
+    CHECK(strcmp(own.reason, "B: no such option") == 0);
     heard("+A()+B(refuse)-A");
     nf = three("", "", "");
     strcpy(shared.type[2].function, "nothing");
     CHECK(nf.ops->init(&nf, "") != 0);
-    CHECK(strcmp(seat.reason, "C: there is no NF function 'nothing'") == 0);
+    CHECK(strcmp(own.reason, "C: there is no NF function 'nothing'") == 0);
     heard("+A()+B()-B-A");
 }
 

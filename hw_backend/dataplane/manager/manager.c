@@ -1,0 +1,3 @@
+#include "manager/manager.h"
+
+struct fx_manager fx_manager;
