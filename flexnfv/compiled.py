@@ -28,7 +28,7 @@ def compiled(function: F) -> F:
 
     It comes from numba's cache on disk where that is up to date.
     """
-    machine_code: F = _compiled(function, {})
+    machine_code: F = _compiled(function, {}, {"cache": True})
     return machine_code
 
 
@@ -51,30 +51,27 @@ def bound(function: Callable[..., Any], *tables: Any, plain: bool = False) -> Ca
     return partial(compiled(function), *map(handles.Handle, tables))
 
 
-def _compiled(function: Any, done: dict[Any, Any]) -> Any:
+def _compiled(function: Any, done: dict[Any, Any], options: dict[str, Any]) -> Any:
     """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
+    import numba
+
     if function in done:
         return done[function]
     namespace = dict(function.__globals__)
     for name in _called(function):
-        namespace[name] = _compiled(namespace[name], done)
+        # Nobody but `function`, whose code on the disk will hold theirs, calls these.
+        namespace[name] = _compiled(namespace[name], done, {"no_cpython_wrapper": True})
     copy = FunctionType(function.__code__, namespace, function.__name__)
     copy.__module__ = function.__module__
     # numba's cache looks at the function's own file alone: with the digest in its name, an edit
     # of any other file that goes into the machine code makes another function of it.
     copy.__qualname__ = f"{function.__name__}_{_digest(function)}"
-    done[function] = _machine_code(copy)
-    return done[function]
-
-
-def _machine_code(function: Any) -> Any:
-    import numba
-
-    options = {"error_model": "numpy", "nogil": True}
+    options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True} | options
     try:
-        return numba.njit(cache=True, **options)(function)
+        done[function] = numba.njit(**options)(copy)
     except RuntimeError:  # no folder that numba could write its cache to
-        return numba.njit(**options)(function)
+        done[function] = numba.njit(**options | {"cache": False})(copy)
+    return done[function]
 
 
 def _called(function: FunctionType) -> list[str]:
