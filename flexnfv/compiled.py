@@ -37,7 +37,7 @@ def compiled(function: F, *, inline: bool = False) -> F:
         inline: make what it calls part of it, so that loops over small functions become loops that
             a processor does for several rows at once; this takes longer to compile.
     """
-    machine_code: F = _compiled(function, {}, inline=inline)
+    machine_code: F = _compiled(function, {}, {"cache": True}, inline=inline)
     return machine_code
 
 
@@ -126,13 +126,17 @@ def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return found if found.flags.writeable else found.copy()
 
 
-def _compiled(function: Any, done: dict[Any, Any], *, inline: bool, inner: bool = False) -> Any:
+def _compiled(function: Any, done: dict[Any, Any], options: dict[str, Any], *, inline: bool) -> Any:
     """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
+    import numba
+
     if function in done:
         return done[function]
     namespace = dict(function.__globals__)
     for name in _called(function):
-        namespace[name] = _compiled(namespace[name], done, inline=inline, inner=True)
+        # Nobody but `function`, whose code on the disk will hold theirs, calls these.
+        own = {"no_cpython_wrapper": True, "forceinline": inline}
+        namespace[name] = _compiled(namespace[name], done, own, inline=inline)
     copy = FunctionType(
         function.__code__, namespace, function.__name__, closure=function.__closure__
     )
@@ -140,18 +144,12 @@ def _compiled(function: Any, done: dict[Any, Any], *, inline: bool, inner: bool 
     # numba's cache looks at the function's own file alone: with the digest in its name, an edit
     # of any other file that goes into the machine code makes another function of it.
     copy.__qualname__ = f"{function.__name__}_{_digest(function)}"
-    done[function] = _machine_code(copy, inline=inline and inner)
-    return done[function]
-
-
-def _machine_code(function: Any, *, inline: bool) -> Any:
-    import numba
-
-    options = {"error_model": "numpy", "nogil": True, "forceinline": inline}
+    options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True} | options
     try:
-        return numba.njit(cache=True, **options)(function)
+        done[function] = numba.njit(**options)(copy)
     except RuntimeError:  # no folder that numba could write its cache to
-        return numba.njit(**options)(function)
+        done[function] = numba.njit(**options | {"cache": False})(copy)
+    return done[function]
 
 
 def _called(function: FunctionType) -> list[str]:

@@ -40,6 +40,7 @@ def constants_of(
     return Constants(
         interval_s=chain.interval_s,
         substeps=substeps,
+        substep_s=chain.interval_s / substeps,
         core_budget=chain.core_budget,
         park_timeout_s=np.inf if chain.park_timeout_s is None else chain.park_timeout_s,
         launch_s=calibration.launch_s,

@@ -171,7 +171,7 @@ def pass_interval(
 
 def end_of(k: int, c: Constants) -> float:
     """When sub-step k ends, seconds from the interval's start."""
-    return (k + 1) * (c.interval_s / c.substeps) if k + 1 < c.substeps else c.interval_s
+    return (k + 1) * c.substep_s if k + 1 < c.substeps else c.interval_s
 
 
 def share_smooth(w: int, e: int, t: int, s: State, o: Outputs, x: Scratch) -> None:
