@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numba
 import numpy as np
@@ -69,11 +69,24 @@ class HandleType(types.Type):
         return tuple(self.fields.items())
 
 
+def _letters(table: Any) -> dict[str, tuple[str, ...]]:
+    """What the dimensions of a table's arrays are called; those without letters by themselves."""
+    hints = get_type_hints(type(table), include_extras=True)
+    return {
+        name: tuple(get_args(hints[name])[1])
+        if get_origin(hints[name]) is Annotated
+        else tuple(f" {name}{number}" for number in range(value.ndim))
+        for name, value in table._asdict().items()
+        if isinstance(value, np.ndarray)
+    }
+
+
 class Handle:
     """A named tuple of C-contiguous arrays and numbers as compiled code takes it.
 
-    The table's class names the dimensions of an array by letters: `Annotated[..., "BTI"]`. Its
-    words are the lengths of the dimensions, then an address or a number for each field.
+    The table's class may name the dimensions of an array by letters, `Annotated[..., "BTI"]`: those
+    of one letter are of one length, which makes code quicker. Its words are the lengths of the
+    dimensions, then an address or a number for each field.
 
     Raises:
         ValueError: an array's shape is not what its letters say, or it is not contiguous.
@@ -81,10 +94,9 @@ class Handle:
 
     def __init__(self, table: Any) -> None:
         self._table = table  # keeps the arrays' memory
-        hints = get_type_hints(type(table), include_extras=True)
-        letters = {name: get_args(hint)[1] for name, hint in hints.items() if get_args(hint)}
+        letters = _letters(table)
         places = {
-            letter: place for place, letter in enumerate(dict.fromkeys("".join(letters.values())))
+            letter: place for place, letter in enumerate(dict.fromkeys(sum(letters.values(), ())))
         }
         lengths = [-1] * len(places)
         words = []
@@ -93,11 +105,11 @@ class Handle:
             kind = numba.typeof(value)
             if isinstance(value, np.ndarray):
                 if not value.flags.c_contiguous:
-                    raise ValueError(f"{name} {letters[name]} is not contiguous")
+                    raise ValueError(f"{name} {''.join(letters[name])} is not contiguous")
                 own = tuple(places[letter] for letter in letters[name])
                 for dimension, length in zip(own, value.shape, strict=True):
                     if lengths[dimension] not in (-1, length):
-                        raise ValueError(f"{name} {letters[name]} has shape {value.shape}")
+                        raise ValueError(f"{name} {''.join(letters[name])} has shape {value.shape}")
                     lengths[dimension] = length
                 kind = FieldType(kind, f"{type(table).__name__}.{name}", place, own)
                 words.append(value.ctypes.data)

@@ -364,9 +364,12 @@ def recall(memory: Memory, start: int, end: int) -> Past:
 def forget(memory: Memory, place: int, start: int, count: int, log_need: FloatArray) -> None:
     """Begin anew with some rows: as if their need had always been this, and nothing been lost."""
     for r in range(start, start + count):
-        memory.history[:, place + r] = log_need[r]
-        memory.slow[:, place + r] = 0.0
-        memory.drops[:, place + r] = 0.0
+        for age in range(WINDOW):
+            memory.history[age, place + r] = log_need[r]
+        for row in range(memory.slow.shape[0]):
+            memory.slow[row, place + r] = 0.0
+        for row in range(memory.drops.shape[0]):
+            memory.drops[row, place + r] = 0.0
 
 
 def move_on(size: int, history: FloatArray, place: int, log_need: FloatArray) -> None:
