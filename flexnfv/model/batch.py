@@ -92,6 +92,7 @@ class BatchModel:
             advance,
             *(self._constants, self._state, self._outputs, new_scratch(self.chain)),
             plain=self.plain,
+            inline=True,
         )
 
     @property
