@@ -25,6 +25,9 @@ import numpy.typing as npt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+HANDLES = str(Path(__file__).with_name("handles.py"))
+"""The source file that shapes the machine code of whatever takes a table."""
+
 
 @cache
 def compiled(function: F, *, inline: bool = False) -> F:
@@ -166,7 +169,7 @@ def _files(function: FunctionType, seen: set[FunctionType]) -> set[str]:
     """Source files of `function`, of all that it calls, and of the constants that they use."""
     seen.add(function)
     own = str(sys.modules[function.__module__].__file__)
-    files = {own} | _constants(own, frozenset(function.__code__.co_names))
+    files = {own, HANDLES} | _constants(own, frozenset(function.__code__.co_names))
     for name in _called(function):
         callee = function.__globals__[name]
         if callee not in seen:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import bound
-from flexnfv.decision import KEEP, Decision
+from flexnfv.decision import FIELDS, KEEP, Decision
 from flexnfv.flows import splitmix64
 from flexnfv.model.arrays import new_scratch, new_state, outputs_of
 from flexnfv.model.constants import constants_of
@@ -92,6 +92,7 @@ class BatchModel:
             advance,
             *(self._constants, self._state, self._outputs, new_scratch(self.chain)),
             plain=self.plain,
+            inline=True,
         )
 
     @property
@@ -168,8 +169,7 @@ class BatchModel:
         o.mapping[chosen] = chain.mapping_kinds
         s.spread_by[chosen] = chain.mapping_kinds
         s.used[chosen] = chain.initial_instances
-        nothing = self._keep[: chosen.size]
-        self._run(chosen, nothing, nothing, nothing, decides=False)
+        self._run(chosen, [self._keep[: chosen.size] for _ in FIELDS], decides=False)
         return self.reading
 
     def step(
@@ -190,11 +190,8 @@ class BatchModel:
         """
         chosen = self._all if envs is None else np.asarray(envs, np.int64)
         given = Decision.of(decision)
-        fields = [
-            self._field(name, getattr(given, name), chosen)
-            for name in ("targets", "mapping", "spares")
-        ]
-        self._run(chosen, *fields, decides=True)
+        fields = [self._field(name, getattr(given, name), chosen) for name in FIELDS]
+        self._run(chosen, fields, decides=True)
         return self.reading
 
     def kill(self, env: int, nf_type: int, slot: int) -> None:
@@ -208,16 +205,9 @@ class BatchModel:
         self._state.doomed[env, nf_type, slot] = True
         self._state.dying[env] = True
 
-    def _run(
-        self,
-        envs: IntArray,
-        targets: IntArray,
-        mapping: IntArray,
-        spares: IntArray,
-        *,
-        decides: bool,
-    ) -> None:
-        arguments = envs, targets, mapping, spares, decides, 0, 1
+    def _run(self, envs: IntArray, fields: list[IntArray], *, decides: bool) -> None:
+        """Let an interval pass; `fields` are a decision's, in their order."""
+        arguments = envs, *fields, decides, 0, 1
         if self.plain:
             with np.errstate(over="ignore"):  # 64-bit words wrap
                 done = self._advance(*arguments)
