@@ -25,18 +25,59 @@ import numpy.typing as npt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+HANDLES = str(Path(__file__).with_name("handles.py"))
+"""The source file that shapes the machine code of whatever takes a table."""
+
 
 @cache
-def compiled(function: F) -> F:
+def compiled(function: F, *, inline: bool = False) -> F:
     """A plain function on numpy arrays, and what it calls of FlexNFV's, as machine code.
 
     It comes from numba's cache on disk where that is up to date.
+
+    Args:
+        function: the plain function.
+        inline: make what it calls part of it, so that loops over small functions become loops that
+            a processor does for several rows at once; this takes longer to compile.
     """
-    machine_code: F = _compiled(function, {})
+    machine_code: F = _compiled(function, {}, {"cache": True}, inline=inline)
     return machine_code
 
 
-def bound(function: Callable[..., Any], *tables: Any, plain: bool = False) -> Callable[..., Any]:
+def writer(
+    module: str, entries: Sequence[tuple[str, Callable[[Any, int], float], float, float]]
+) -> Callable[[npt.NDArray[Any], Any, int], None]:
+    """A plain function `write(rows, of, count)` that fills rows from a table, column by column.
+
+    It is written out, since numba compiles no loop over functions.
+
+    Args:
+        module: that the table stands in.
+        entries: of every column its name, a function of `of` and a row's number, and the bounds
+            that its value is kept within.
+    """
+    lines = ["def write(rows, of, count):"]
+    namespace: dict[str, Any] = {}
+    for place, (name, function, low, high) in enumerate(entries):
+        function.__name__ = name
+        namespace[name] = function
+        lines.append("    for r in range(count):")
+        lines.append(f"        rows[r, {place}] = min(max({name}(of, r), {low!r}), {high!r})")
+    write: Callable[[npt.NDArray[Any], Any, int], None]
+    write = _written("write", module, "\n".join(lines), namespace)
+    return write
+
+
+def _written(name: str, module: str, source: str, namespace: dict[str, Any]) -> Any:
+    """The plain function of that source, as if it stood in the module."""
+    namespace["__name__"] = module
+    exec(compile(source, str(sys.modules[module].__file__), "exec"), namespace)
+    return namespace[name]
+
+
+def bound(
+    function: Callable[..., Any], *tables: Any, plain: bool = False, inline: bool = False
+) -> Callable[..., Any]:
     """A function, compiled, whose first arguments are given once and for all.
 
     Args:
@@ -44,6 +85,7 @@ def bound(function: Callable[..., Any], *tables: Any, plain: bool = False) -> Ca
         tables: its first arguments: named tuples of arrays and numbers. Of arrays it keeps the
             memory, of numbers the value.
         plain: leave it plain Python.
+        inline: see `compiled`.
 
     Returns:
         What takes the rest of the arguments. It cannot be pickled: bind anew.
@@ -52,7 +94,7 @@ def bound(function: Callable[..., Any], *tables: Any, plain: bool = False) -> Ca
         return partial(function, *tables)
     import flexnfv.handles as handles
 
-    return partial(compiled(function), *map(handles.Handle, tables))
+    return partial(compiled(function, inline=inline), *map(handles.Handle, tables))
 
 
 @contextmanager
@@ -87,53 +129,17 @@ def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return found if found.flags.writeable else found.copy()
 
 
-def naming(kind: type[Any]) -> Callable[[npt.NDArray[Any]], Any]:
-    """A plain function that gives an array's first dimension the names of a `NamedTuple`."""
-    values = ", ".join(f"array[{place}]" for place in range(len(kind._fields)))
-    source = f"def named(array):\n    return {kind.__name__}({values})"
-    named: Callable[[npt.NDArray[Any]], Any]
-    named = _written("named", kind.__module__, source, {kind.__name__: kind})
-    return named
-
-
-def writer(
-    module: str, entries: Sequence[tuple[str, Callable[[Any, int], float], float, float]]
-) -> Callable[[npt.NDArray[Any], Any, int], None]:
-    """A plain function `write(rows, of, count)` that fills rows from a table, column by column.
-
-    It is written out, since numba compiles no loop over functions.
-
-    Args:
-        module: that the table stands in.
-        entries: of every column its name, a function of `of` and a row's number, and the bounds
-            that its value is kept within.
-    """
-    lines = ["def write(rows, of, count):"]
-    namespace: dict[str, Any] = {}
-    for place, (name, function, low, high) in enumerate(entries):
-        function.__name__ = name
-        namespace[name] = function
-        lines.append("    for r in range(count):")
-        lines.append(f"        rows[r, {place}] = min(max({name}(of, r), {low!r}), {high!r})")
-    write: Callable[[npt.NDArray[Any], Any, int], None]
-    write = _written("write", module, "\n".join(lines), namespace)
-    return write
-
-
-def _written(name: str, module: str, source: str, namespace: dict[str, Any]) -> Any:
-    """The plain function of that source, as if it stood in the module."""
-    namespace["__name__"] = module
-    exec(compile(source, str(sys.modules[module].__file__), "exec"), namespace)
-    return namespace[name]
-
-
-def _compiled(function: Any, done: dict[Any, Any], inner: bool = False) -> Any:
+def _compiled(function: Any, done: dict[Any, Any], options: dict[str, Any], *, inline: bool) -> Any:
     """`function`, and what it calls of FlexNFV's, compiled; `done` holds those compiled before."""
+    import numba
+
     if function in done:
         return done[function]
     namespace = dict(function.__globals__)
     for name in _called(function):
-        namespace[name] = _compiled(namespace[name], done, True)
+        # Nobody but `function`, whose code on the disk will hold theirs, calls these.
+        own = {"no_cpython_wrapper": True, "forceinline": inline}
+        namespace[name] = _compiled(namespace[name], done, own, inline=inline)
     copy = FunctionType(
         function.__code__, namespace, function.__name__, closure=function.__closure__
     )
@@ -141,19 +147,12 @@ def _compiled(function: Any, done: dict[Any, Any], inner: bool = False) -> Any:
     # numba's cache looks at the function's own file alone: with the digest in its name, an edit
     # of any other file that goes into the machine code makes another function of it.
     copy.__qualname__ = f"{function.__name__}_{_digest(function)}"
-    done[function] = _machine_code(copy, inner)
-    return done[function]
-
-
-def _machine_code(function: Any, inner: bool = False) -> Any:
-    import numba
-
-    # What a loop calls becomes part of the loop.
-    options = {"error_model": "numpy", "nogil": True, "forceinline": inner}
+    options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True} | options
     try:
-        return numba.njit(cache=True, **options)(function)
+        done[function] = numba.njit(**options)(copy)
     except RuntimeError:  # no folder that numba could write its cache to
-        return numba.njit(**options)(function)
+        done[function] = numba.njit(**options | {"cache": False})(copy)
+    return done[function]
 
 
 def _called(function: FunctionType) -> list[str]:
@@ -170,7 +169,7 @@ def _files(function: FunctionType, seen: set[FunctionType]) -> set[str]:
     """Source files of `function`, of all that it calls, and of the constants that they use."""
     seen.add(function)
     own = str(sys.modules[function.__module__].__file__)
-    files = {own} | _constants(own, frozenset(function.__code__.co_names))
+    files = {own, HANDLES} | _constants(own, frozenset(function.__code__.co_names))
     for name in _called(function):
         callee = function.__globals__[name]
         if callee not in seen:
@@ -202,8 +201,6 @@ def _imports(file: str) -> list[ast.ImportFrom]:
 
 def _digest(function: FunctionType) -> str:
     digest = hashlib.sha256()
-    # This file holds the options; handles are part of what is compiled.
-    own = {__file__, str(Path(__file__).with_name("handles.py"))}
-    for file in sorted(own | _files(function, set())):
+    for file in sorted({__file__} | _files(function, set())):  # this file holds the options
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:12]

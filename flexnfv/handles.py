@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import operator
 import struct
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.imputils import lower_getattr_generic
+from numba.core.imputils import lower_getattr, lower_getattr_generic
 from numba.core.types.containers import BaseTuple
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
@@ -31,73 +31,103 @@ from numba.extending import (
     register_model,
     unbox,
 )
-from numba.np.arrayobj import basic_indexing, make_array, make_view, populate_array
+from numba.np.arrayobj import make_array, populate_array
 
 
 class FieldType(types.Array):
-    """Numba's type of an array that is a table's field."""
+    """Numba's type of an array that is a table's field; its value is the table's address.
 
-    def __init__(self, array: Any, field: str) -> None:
+    Args:
+        array: numba's type of the array.
+        field: its name.
+        place: the word of the array's address.
+        lengths: the words of the lengths of its dimensions.
+    """
+
+    def __init__(self, array: Any, field: str, place: int, lengths: tuple[int, ...]) -> None:
         self.field = field
+        self.place = place
+        self.lengths = lengths
         super().__init__(array.dtype, array.ndim, array.layout, name=f"{field}: {array.name}")
 
     @property
     def key(self) -> Any:
         """What tells types apart."""
-        return (*super().key, self.field)
+        return (*super().key, self.field, self.place, self.lengths)
 
 
 class HandleType(types.Type):
-    """Numba's type of a handle: the names and types of the table's fields, in order."""
+    """Numba's type of a handle: types and words of the table's fields."""
 
-    def __init__(self, fields: tuple[tuple[str, Any], ...]) -> None:
+    def __init__(self, fields: dict[str, tuple[Any, int]]) -> None:
         self.fields = fields
-        super().__init__(name=f"Handle{fields}")
+        super().__init__(name=f"Handle({fields})")
 
     @property
     def key(self) -> Any:
         """What tells types apart."""
-        return self.fields
+        return tuple(self.fields.items())
 
-    def find(self, name: str) -> tuple[int, Any]:
-        """Number of a field's first word, and the field's type."""
-        place = 0
-        for field, kind in self.fields:
-            if field == name:
-                return place, kind
-            place += 1 + kind.ndim if isinstance(kind, types.Array) else 1
-        raise AttributeError(name)
+
+def _letters(table: Any) -> dict[str, tuple[str, ...]]:
+    """What the dimensions of a table's arrays are called; those without letters by themselves."""
+    hints = get_type_hints(type(table), include_extras=True)
+    return {
+        name: tuple(get_args(hints[name])[1])
+        if get_origin(hints[name]) is Annotated
+        else tuple(f" {name}{number}" for number in range(value.ndim))
+        for name, value in table._asdict().items()
+        if isinstance(value, np.ndarray)
+    }
 
 
 class Handle:
-    """A named tuple of C-contiguous arrays and numbers as compiled code takes it."""
+    """A named tuple of C-contiguous arrays and numbers as compiled code takes it.
+
+    The table's class may name the dimensions of an array by letters, `Annotated[..., "BTI"]`: those
+    of one letter are of one length, which makes code quicker. Its words are the lengths of the
+    dimensions, then an address or a number for each field.
+
+    Raises:
+        ValueError: an array's shape is not what its letters say, or it is not contiguous.
+    """
 
     def __init__(self, table: Any) -> None:
         self._table = table  # keeps the arrays' memory
-        fields = []
-        words: list[int] = []
-        for name, value in zip(table._fields, table, strict=True):
+        letters = _letters(table)
+        places = {
+            letter: place for place, letter in enumerate(dict.fromkeys(sum(letters.values(), ())))
+        }
+        lengths = [-1] * len(places)
+        words = []
+        fields = {}
+        for place, (name, value) in enumerate(table._asdict().items(), len(places)):
             kind = numba.typeof(value)
             if isinstance(value, np.ndarray):
-                kind = FieldType(kind, f"{type(table).__name__}.{name}")
-                words += [value.ctypes.data, *value.shape]
+                if not value.flags.c_contiguous:
+                    raise ValueError(f"{name} {''.join(letters[name])} is not contiguous")
+                own = tuple(places[letter] for letter in letters[name])
+                for dimension, length in zip(own, value.shape, strict=True):
+                    if lengths[dimension] not in (-1, length):
+                        raise ValueError(f"{name} {''.join(letters[name])} has shape {value.shape}")
+                    lengths[dimension] = length
+                kind = FieldType(kind, f"{type(table).__name__}.{name}", place, own)
+                words.append(value.ctypes.data)
             elif isinstance(value, float):
                 words += struct.unpack("<Q", struct.pack("<d", value))
             else:
                 words.append(int(value))
-            fields.append((name, kind))
-        self._words = np.array(words, np.uint64)
+            fields[name] = kind, place
+        self._words = np.array([*lengths, *words], np.uint64)
         self.address = self._words.ctypes.data
-        self._numba_type_ = HandleType(tuple(fields))
+        self._numba_type_ = HandleType(fields)
 
 
+@register_model(FieldType)
 @register_model(HandleType)
-class _HandleModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: HandleType) -> None:
+class _AddressModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, ir.IntType(64).as_pointer())
-
-
-register_model(FieldType)(models.ArrayModel)
 
 
 @unbox(HandleType)  # type: ignore[untyped-decorator]
@@ -113,39 +143,25 @@ class _HandleFields(AttributeTemplate):  # type: ignore[misc]
     key = HandleType
 
     def generic_resolve(self, kind: HandleType, name: str) -> Any:
-        return kind.find(name)[1]
+        return kind.fields[name][0]
 
 
 @lower_getattr_generic(HandleType)  # type: ignore[untyped-decorator]
 def _read_field(context: Any, builder: Any, kind: HandleType, words: Any, name: str) -> Any:
-    place, field = kind.find(name)
-    first = _read_word(builder, words, place)
+    field, place = kind.fields[name]
     if isinstance(field, types.Array):
-        return _read_array(context, builder, field, words, place)
+        return words
+    word = _read_word(builder, words, place)
     if isinstance(field, types.Float):
-        return builder.bitcast(first, ir.DoubleType())
+        return builder.bitcast(word, ir.DoubleType())
     if isinstance(field, types.Boolean):
-        return builder.trunc(first, ir.IntType(1))
-    return first
+        return builder.trunc(word, ir.IntType(1))
+    return word
 
 
-def _read_array(context: Any, builder: Any, kind: Any, words: Any, place: int) -> Any:
-    array = make_array(kind)(context, builder)
-    item = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-    shape = [_read_word(builder, words, place + 1 + d) for d in range(kind.ndim)]
-    strides = [context.get_constant(types.intp, item)]
-    for length in reversed(shape[1:]):
-        strides.insert(0, builder.mul(strides[0], length, flags=("nuw", "nsw")))
-    address = _read_word(builder, words, place)
-    populate_array(
-        array,
-        data=builder.inttoptr(address, array.data.type),
-        shape=cgutils.pack_array(builder, shape),
-        strides=cgutils.pack_array(builder, strides),
-        itemsize=context.get_constant(types.intp, item),
-        meminfo=None,
-    )
-    return array._getvalue()
+@lower_getattr(FieldType, "shape")  # type: ignore[untyped-decorator]
+def _read_shape(context: Any, builder: Any, kind: FieldType, words: Any) -> Any:
+    return cgutils.pack_array(builder, [_read_word(builder, words, one) for one in kind.lengths])
 
 
 def _read_word(builder: Any, words: Any, place: int) -> Any:
@@ -158,45 +174,69 @@ def _read_word(builder: Any, words: Any, place: int) -> Any:
 @lower_builtin(operator.getitem, FieldType, BaseTuple)  # type: ignore[untyped-decorator]
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     kind, index_type = sig.args
-    array, address, shape, strides = _look_up(context, builder, kind, index_type, *args)
-    if shape:
-        view = make_view(context, builder, kind, array, sig.return_type, address, shape, strides)
-        return view._getvalue()
+    indices = _indices(context, builder, index_type, args[1])
+    address = _address(context, builder, kind, args[0], indices)
+    if len(indices) < kind.ndim:
+        return _view(context, builder, sig.return_type, kind, args[0], address)
     data = builder.load(address)
     _mark(builder, data, kind)
     return context.data_model_manager[kind.dtype].from_data(builder, data)
 
 
-@lower_builtin(operator.setitem, FieldType, types.Integer, types.Any)  # type: ignore[untyped-decorator]
-@lower_builtin(operator.setitem, FieldType, BaseTuple, types.Any)  # type: ignore[untyped-decorator]
+def _view(
+    context: Any, builder: Any, view_type: Any, kind: FieldType, words: Any, address: Any
+) -> Any:
+    """An array of the field's last dimensions."""
+    view = make_array(view_type)(context, builder)
+    shape = [_read_word(builder, words, place) for place in kind.lengths[-view_type.ndim :]]
+    size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    strides = [context.get_constant(types.intp, size)]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    populate_array(
+        view,
+        data=address,
+        shape=cgutils.pack_array(builder, shape),
+        strides=cgutils.pack_array(builder, strides),
+        itemsize=context.get_constant(types.intp, size),
+        meminfo=None,
+    )
+    return view._getvalue()
+
+
+@lower_builtin(operator.setitem, FieldType, types.Any, types.Any)  # type: ignore[untyped-decorator]
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> None:
     kind, index_type, value_type = sig.args
-    _, address, shape, _ = _look_up(context, builder, kind, index_type, *args[:2])
-    if shape:
+    indices = _indices(context, builder, index_type, args[1])
+    if len(indices) < kind.ndim:
         raise NotImplementedError("only single items of a table's arrays can be set")
     value = context.cast(builder, args[2], value_type, kind.dtype)
     data = context.data_model_manager[kind.dtype].as_data(builder, value)
+    address = _address(context, builder, kind, args[0], indices)
     _mark(builder, builder.store(data, address), kind)
 
 
-def _look_up(
-    context: Any, builder: Any, kind: Any, index_type: Any, value: Any, index: Any
-) -> tuple[Any, Any, Any, Any]:
-    """The array, and address, shape and strides of what an index names of it."""
-    array = make_array(kind)(context, builder, value)
-    indices, index_types = [index], [index_type]
-    if isinstance(index_type, BaseTuple):
-        indices = cgutils.unpack_tuple(builder, index, count=len(index_type))
-        index_types = list(index_type)
-    # Numba counts no unsigned index from the end.
-    unsigned = [
-        context.cast(builder, one, is_of, types.uintp)
-        for one, is_of in zip(indices, index_types, strict=True)
+def _indices(context: Any, builder: Any, index_type: Any, index: Any) -> list[Any]:
+    """What stands in the brackets, as unsigned words: numba counts none of them from the end."""
+    parts, kinds = [index], [index_type]
+    if not isinstance(index_type, types.Integer):
+        parts, kinds = cgutils.unpack_tuple(builder, index), list(index_type)
+    return [
+        context.cast(builder, part, kind, types.uintp)
+        for part, kind in zip(parts, kinds, strict=True)
     ]
-    places = tuple(types.uintp for _ in unsigned)
-    return array, *basic_indexing(
-        context, builder, kind, array, places, unsigned, boundscheck=False
-    )
+
+
+def _address(context: Any, builder: Any, kind: FieldType, words: Any, indices: list[Any]) -> Any:
+    """Where an item lies: its place is the same expression for all arrays of equal dimensions."""
+    place = indices[0]
+    for number, dimension in enumerate(kind.lengths[1:], 1):
+        place = builder.mul(place, _read_word(builder, words, dimension))
+        if number < len(indices):
+            place = builder.add(place, indices[number])
+    data_type = context.get_data_type(kind.dtype).as_pointer()
+    start = builder.inttoptr(_read_word(builder, words, kind.place), data_type)
+    return builder.gep(start, [place])
 
 
 def _mark(builder: Any, access: Any, kind: FieldType) -> None:

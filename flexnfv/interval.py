@@ -25,13 +25,9 @@ class Measured(NamedTuple):
     state: npt.NDArray[np.int8]
     arrived_pps: FloatArray
     ring_dropped_pps: FloatArray
-    served_pps: FloatArray
-    processing_ns: FloatArray
     queue_peak: FloatArray
     unmapped_pps: FloatArray
     clipped: IntArray
-    launches: IntArray
-    reruns: IntArray
     shed_pps: FloatArray
 
     @classmethod
@@ -75,6 +71,11 @@ class Types(NamedTuple):
     parked: FloatArray
     busiest_pps: FloatArray
     longest: FloatArray
+
+    @classmethod
+    def of(cls, rows: int) -> Self:
+        """Room for so many rows."""
+        return cls(*np.zeros((len(cls._fields), rows)))
 
 
 def look(n: int, count: int, measured: Measured, between: Between, types: Types) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain, load_chain
-from flexnfv.compiled import compiled, naming, writer
+from flexnfv.compiled import bound, writer
 from flexnfv.interval import Between, FloatArray, IntArray, Measured, Types, look
 from flexnfv.mapping import EVEN
 from flexnfv.reading import Reading
@@ -62,7 +62,8 @@ class Seen(NamedTuple):
         up_dropped .. down_launching: the same of the neighbours upstream and downstream, averaged.
         drop_cost: of the chain, logarithmic, 1 for 1,000.
         slowest: step of the slowest average.
-        sum: scratch.
+        sum: of `ratios`.
+        ratios: earlier needs relative to this one, logarithmic, newest first, [WINDOW - 1, rows].
     """
 
     need: FloatArray
@@ -88,6 +89,13 @@ class Seen(NamedTuple):
     drop_cost: FloatArray
     slowest: FloatArray
     sum: FloatArray
+    ratios: FloatArray
+
+    @classmethod
+    def of(cls, rows: int) -> Self:
+        """Room for so many rows."""
+        columns = [np.zeros(rows) for _ in cls._fields[:-1]]
+        return cls(*columns, np.zeros((WINDOW - 1, rows)))  # type: ignore[call-arg]
 
 
 class Known(NamedTuple):
@@ -95,6 +103,8 @@ class Known(NamedTuple):
 
     Attributes:
         capacity_pps, ring, most: loss-free rate of an instance, size of its ring, most instances.
+        near: averaging matrices of a chain's types to their neighbours upstream and downstream,
+            [2, T, T].
         has_up, has_down: whether there are neighbours upstream and downstream, 1 or 0.
         launch, rerun: latencies in intervals, as log(1 + x).
         even: whether flows are spread evenly, 1 or 0.
@@ -103,6 +113,7 @@ class Known(NamedTuple):
     capacity_pps: FloatArray
     ring: FloatArray
     most: FloatArray
+    near: FloatArray
     has_up: FloatArray
     has_down: FloatArray
     launch: FloatArray
@@ -110,18 +121,28 @@ class Known(NamedTuple):
     even: FloatArray
 
     @classmethod
-    def of(cls, chain: ServiceChain, near: FloatArray) -> Self:
-        """Of `BLOCK` chains; `near` are the averaging matrices of its neighbours, [2, T, T]."""
-        latencies_s = np.array([[chain.measured.launch_s], [chain.measured.rerun_s]])
-        rows = (
-            chain.capacity_pps,
-            chain.ring_slots,
-            chain.max_instances,
-            *(near.sum(axis=2) > 0),
-            *np.repeat(np.log1p(latencies_s / chain.interval_s), chain.types, axis=1),
-            chain.mapping_kinds == EVEN,
+    def of(cls, chain: ServiceChain) -> Self:
+        """Of `BLOCK` chains of a kind."""
+        near = np.array(_neighbours(chain))
+        has_up, has_down = near.sum(axis=2) > 0
+        latencies_s = np.array([chain.measured.launch_s, chain.measured.rerun_s])
+        launch, rerun = np.log1p(latencies_s / chain.interval_s)
+
+        def rows(values: npt.ArrayLike) -> FloatArray:
+            of_types = np.broadcast_to(np.asarray(values, np.float64), chain.types)
+            return np.tile(of_types, BLOCK)
+
+        return cls(
+            capacity_pps=rows(chain.capacity_pps),
+            ring=rows(chain.ring_slots),
+            most=rows(chain.max_instances),
+            near=near,
+            has_up=rows(has_up),
+            has_down=rows(has_down),
+            launch=rows(launch),
+            rerun=rows(rerun),
+            even=rows(chain.mapping_kinds == EVEN),
         )
-        return cls(*(np.tile(np.asarray(row, np.float64), BLOCK) for row in rows))
 
 
 class Memory(NamedTuple):
@@ -155,16 +176,12 @@ class Past(NamedTuple):
 
 
 class Look(NamedTuple):
-    """All that features are made of: what an interval was like, is seen, known and remembered.
-
-    `ratios` are earlier needs relative to the newest, logarithmic, [WINDOW - 1, rows].
-    """
+    """All that features are made of: what an interval was like, is seen, known and remembered."""
 
     types: Types
     seen: Seen
     known: Known
     past: Past
-    ratios: FloatArray
 
 
 class Feature(NamedTuple):
@@ -177,7 +194,7 @@ class Feature(NamedTuple):
 
 
 def _past(age: int) -> Callable[[Look, int], float]:
-    return lambda o, r: o.ratios[age - 1, r]
+    return lambda o, r: o.seen.ratios[age - 1, r]
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -225,9 +242,6 @@ FEATURES: tuple[Feature, ...] = (
 """Every feature, in the order of the rows. Bundles were trained with these names in this order."""
 
 write_features = writer(__name__, FEATURES)
-types_of, seen_of = naming(Types), naming(Seen)
-TYPES, SEEN = len(Types._fields), len(Seen._fields)
-SCRATCH = TYPES + SEEN + WINDOW - 1
 
 
 def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
@@ -245,30 +259,29 @@ def _neighbours(chain: ServiceChain) -> tuple[FloatArray, FloatArray]:
 
 
 def observe_all(
-    drop_cost: FloatArray,
-    chains: IntArray,
-    measured: Measured,
     between: Between,
-    near: FloatArray,
     known: Known,
     memory: Memory,
-    scratch: FloatArray,
+    types: Types,
+    seen: Seen,
+    measured: Measured,
+    drop_cost: FloatArray,
+    chains: IntArray,
     demand_pps: FloatArray,
     rows: npt.NDArray[np.float32],
 ) -> None:
     """Observe N chains, in blocks of those that lie side by side in the memory.
 
     Args:
+        between, known: of the chain.
+        memory: updated.
+        types, seen: room for a block.
+        measured: the chains' readings, [N].
         drop_cost: of each, [N].
         chains: which chains of the memory they are, [N].
-        measured: their readings, [N].
-        between, near, known: of the chain.
-        memory: updated.
-        scratch: overwritten, [`SCRATCH`, BLOCK * T].
         demand_pps: filled, [N * T].
         rows: filled, [N * T, features].
     """
-    types = types_of(scratch)
     per_chain = measured.state.shape[1]
     first = 0
     while first < len(chains):
@@ -276,9 +289,7 @@ def observe_all(
         look(first, count, measured, between, types)
         for r in range(count * per_chain):
             demand_pps[first * per_chain + r] = types.demand_pps[r]
-        observe(
-            first, count, chains[first], drop_cost, measured, near, known, memory, scratch, rows
-        )
+        observe(first, count, chains[first], measured, drop_cost, known, memory, types, seen, rows)
         first += count
 
 
@@ -298,12 +309,12 @@ def observe(
     first: int,
     count: int,
     chain: int,
-    drop_cost: FloatArray,
     measured: Measured,
-    near: FloatArray,
+    drop_cost: FloatArray,
     known: Known,
     memory: Memory,
-    scratch: FloatArray,
+    types: Types,
+    seen: Seen,
     rows: npt.NDArray[np.float32],
 ) -> None:
     """Observe chains of a block that `look` has looked at, and remember it.
@@ -311,11 +322,9 @@ def observe(
     Args:
         first, count: the first of their readings, and how many they are.
         chain: the first of them in the memory.
-        drop_cost, measured, near, known, memory, scratch, rows: see `observe_all`.
+        measured, drop_cost, known, memory, types, seen, rows: see `observe_all`.
     """
-    types, seen = types_of(scratch), seen_of(scratch[TYPES:])
-    ratios = scratch[TYPES + SEEN :]
-    per_chain = near.shape[1]
+    per_chain = measured.state.shape[1]
     size, place = count * per_chain, chain * per_chain
     past = recall(memory, place, place + size)
     see(size, types, known, seen)
@@ -326,15 +335,15 @@ def observe(
             seen.drop_cost[each * per_chain + t] = logarithmic
             seen.slowest[each * per_chain + t] = slowest
             seen.clipped[each * per_chain + t] = measured.clipped[first + each, t]
-        see_neighbours(each * per_chain, near, seen)
+        see_neighbours(each * per_chain, known.near, seen)
         if memory.age[chain + each] == 0:
             forget(memory, place, each * per_chain, per_chain, seen.log_need)
         memory.age[chain + each] += 1
     move_on(size, memory.history, place, seen.log_need)
-    look_back(size, memory.history, place, ratios, seen)
+    look_back(size, memory.history, place, seen)
     remember(size, seen, past)
     start = first * per_chain
-    write_features(rows[start : start + size], Look(types, seen, known, past, ratios), size)
+    write_features(rows[start : start + size], Look(types, seen, known, past), size)
 
 
 def recall(memory: Memory, start: int, end: int) -> Past:
@@ -355,9 +364,12 @@ def recall(memory: Memory, start: int, end: int) -> Past:
 def forget(memory: Memory, place: int, start: int, count: int, log_need: FloatArray) -> None:
     """Begin anew with some rows: as if their need had always been this, and nothing been lost."""
     for r in range(start, start + count):
-        memory.history[:, place + r] = log_need[r]
-        memory.slow[:, place + r] = 0.0
-        memory.drops[:, place + r] = 0.0
+        for age in range(WINDOW):
+            memory.history[age, place + r] = log_need[r]
+        for row in range(memory.slow.shape[0]):
+            memory.slow[row, place + r] = 0.0
+        for row in range(memory.drops.shape[0]):
+            memory.drops[row, place + r] = 0.0
 
 
 def move_on(size: int, history: FloatArray, place: int, log_need: FloatArray) -> None:
@@ -408,7 +420,7 @@ def average(weights: FloatArray, shown: FloatArray, start: int) -> float:
     return total
 
 
-def look_back(size: int, history: FloatArray, place: int, ratios: FloatArray, seen: Seen) -> None:
+def look_back(size: int, history: FloatArray, place: int, seen: Seen) -> None:
     """Fill in earlier needs relative to the newest, and how they vary.
 
     Maximum and minimum include the newest, 0.
@@ -421,13 +433,13 @@ def look_back(size: int, history: FloatArray, place: int, ratios: FloatArray, se
         older = history[age][place : place + size]
         for r in range(size):
             ratio = min(max(older[r] - newest[r], -CLIP), CLIP)
-            ratios[age - 1, r] = ratio
+            seen.ratios[age - 1, r] = ratio
             seen.sum[r] += ratio
             seen.highest[r] = max(seen.highest[r], ratio)
             seen.lowest[r] = min(seen.lowest[r], ratio)
     for age in range(WINDOW - 1):
         for r in range(size):
-            off = ratios[age, r] - seen.sum[r] / (WINDOW - 1)
+            off = seen.ratios[age, r] - seen.sum[r] / (WINDOW - 1)
             seen.spread[r] += off * off
     for r in range(size):
         seen.spread[r] = np.sqrt(seen.spread[r] / (WINDOW - 1))
@@ -479,10 +491,22 @@ class ObservationEncoder:
             np.zeros(count, np.int64),
         )
         self.demand_pps = np.zeros((*batch, types))
-        self.between, self.near = Between.of(chain), np.array(_neighbours(chain))
-        self.known = Known.of(chain, self.near)
-        self.scratch = np.zeros((SCRATCH, BLOCK * types))
+        self.between, self.known = Between.of(chain), Known.of(chain)
         self._all = np.arange(count)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Let compiled code know the encoder's arrays."""
+        rows = BLOCK * self.chain.types
+        tables = self.between, self.known, self.memory, Types.of(rows), Seen.of(rows)
+        self._observe = bound(observe_all, *tables, inline=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_observe"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
 
     @property
     def age(self) -> IntArray:
@@ -513,18 +537,8 @@ class ObservationEncoder:
         which = self._all if rows is None else rows
         found = np.empty((len(which) * types, len(FEATURES)), np.float32)
         demand = np.empty(len(which) * types)
-        compiled(observe_all)(
-            np.full(batch, drop_cost, np.float64).reshape(-1),
-            which,
-            Measured.of(reading),
-            self.between,
-            self.near,
-            self.known,
-            self.memory,
-            self.scratch,
-            demand,
-            found,
-        )
+        costs = np.full(batch, drop_cost, np.float64).reshape(-1)
+        self._observe(Measured.of(reading), costs, which, demand, found)
         self.demand_pps = demand.reshape(*batch, types)
         return found.reshape(*batch, types, len(FEATURES))
 

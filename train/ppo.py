@@ -15,6 +15,7 @@ cost that loses no more than the law does, the bundle, and the comparison on the
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -235,7 +236,7 @@ def compare(args: Args, run: Run, bundles: list[Path]) -> None:
         baseline="watermark",
         sweep=True,
         out=run.benchmark,
-        processes=1 if args.quick else cores(),
+        processes=1 if args.quick else len(os.sched_getaffinity(0)),
     )
     terminal.console().print(tables.tables(result))
     report.write(result, run.benchmark / "report.html")

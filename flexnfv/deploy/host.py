@@ -162,7 +162,7 @@ class OwnProcess:
         self._link: socket.socket | None = None
         # A server that has imported everything forks each process, which takes milliseconds.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.policies.watermark"])
+        self._context.set_forkserver_preload(["flexnfv.deploy.child", "flexnfv.deploy.preload"])
         try:
             self._launch()
         except Exception as error:

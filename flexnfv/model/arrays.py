@@ -1,13 +1,14 @@
 """The arrays that the kernel works on: the chain, the batch's state, its outputs, scratch space.
 
-The dimensions: B environments, W workers, P paths, T NF types, I instance slots per type,
-`WORDS` words of a set of flow buckets. Amounts of packets are the chain's own; the kernel turns
-them into a dataplane's where it fills a reading.
+Each field names its dimensions by letters: B environments, W workers, P paths, T NF types, I
+instance slots per type, J = I + 1, N words of a set of flow buckets, Y bytes of one, Z values of a
+byte, U distinct flow hashes, R = I (I + 1) / 2 residues, S series of L rates. Amounts of packets
+are the chain's own; the kernel turns them into a dataplane's where it fills a reading.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +30,11 @@ WORDS = BUCKETS // WORD_BITS
 
 
 class Constants(NamedTuple):
-    """A chain as the kernel sees it.
-
-    R = I (I + 1) / 2 residues, U distinct flow hashes, BYTES = BUCKETS / 8 bytes of a set.
-    """
+    """A chain as the kernel sees it."""
 
     interval_s: float
     substeps: int
+    substep_s: float
     core_budget: int
     park_timeout_s: float
     launch_s: float
@@ -49,62 +48,62 @@ class Constants(NamedTuple):
     scale: float  # of a dataplane's packets to the chain's own
     backpressure: bool
     count_flows: bool
-    capacity_pps: Floats  # [T]
-    processing_ns: Floats  # [T]
-    overload_penalty: Floats  # [T]
-    overload_span: Floats  # [T]
-    jitter: Floats  # [T]
-    ring_packets: Floats  # [T], what a ring holds of the chain's own packets
-    ring_slots: Floats  # [T], what it holds of a dataplane's
-    min_instances: Ints  # [T]
-    max_instances: Ints  # [T]
-    cores_per_instance: Ints  # [T]
-    order: Ints  # [T], types so that as few paths as possible go back
-    entry: Ints  # [P], first type
-    following: Ints  # [P, T], next type on the path, or LEAVES
-    back: Bools  # [P, T], whether that next type comes earlier in `order`
-    behind: Bools  # [T], whether its full rings hold a path's packets off at the entry
-    path_share: Floats  # [P]
-    visit: Floats  # [T], share of the offered packets whose path passes the type
-    byte_weight: Ints  # [BYTES, 256], popularity of the buckets in a byte of a set, in WEIGHT_UNIT
-    byte_flows: Ints  # [BYTES, 256], flows of the buckets in a byte of a set
-    modulus_weight: Floats  # [I + 1, I], popularity of the flows with hash % j == index
-    beats: Words  # [I, I, WORDS], buckets for which slot i outranks slot j under rendezvous
-    hashes: Ints  # [U], distinct hashes of the flows
-    hash_flows: Ints  # [U], flows with each of them
-    residue_flows: Ints  # [R, R], flows with two residues at once (kept if flows are counted)
+    capacity_pps: Annotated[Floats, "T"]
+    processing_ns: Annotated[Floats, "T"]
+    overload_penalty: Annotated[Floats, "T"]
+    overload_span: Annotated[Floats, "T"]
+    jitter: Annotated[Floats, "T"]
+    ring_packets: Annotated[Floats, "T"]  # what a ring holds of the chain's own packets
+    ring_slots: Annotated[Floats, "T"]  # what it holds of a dataplane's
+    min_instances: Annotated[Ints, "T"]
+    max_instances: Annotated[Ints, "T"]
+    cores_per_instance: Annotated[Ints, "T"]
+    order: Annotated[Ints, "T"]  # types so that as few paths as possible go back
+    entry: Annotated[Ints, "P"]  # first type
+    following: Annotated[Ints, "PT"]  # next type on the path, or LEAVES
+    back: Annotated[Bools, "PT"]  # whether that next type comes earlier in `order`
+    behind: Annotated[Bools, "T"]  # whether its full rings hold a path's packets off at the entry
+    path_share: Annotated[Floats, "P"]
+    visit: Annotated[Floats, "T"]  # share of the offered packets whose path passes the type
+    byte_weight: Annotated[Ints, "YZ"]  # popularity of the buckets in a byte, in WEIGHT_UNIT
+    byte_flows: Annotated[Ints, "YZ"]  # flows of the buckets in a byte
+    modulus_weight: Annotated[Floats, "JI"]  # popularity of the flows with hash % j == index
+    beats: Annotated[Words, "IIN"]  # buckets for which slot i outranks slot j under rendezvous
+    hashes: Annotated[Ints, "U"]  # distinct hashes of the flows
+    hash_flows: Annotated[Ints, "U"]  # flows with each of them
+    residue_flows: Annotated[Ints, "RR"]  # flows with two residues at once, if they are counted
     flows: int
 
 
 class State(NamedTuple):
     """What a batch remembers between intervals, beside the `Outputs` that say so."""
 
-    stream: Words  # [B], seed of the environment's randomness
-    interval: Ints  # [B], intervals done
-    intervals: Ints  # [B], intervals that its traffic lasts
-    series: Ints  # [B], its row of `rates`
-    rates_per_interval: Ints  # [B], a divisor of the sub-steps
-    rates: Floats  # [S, most], offered packets/s; rows may be shared
-    used: Ints  # [B, T], one more than the highest slot that is, or just was, not stopped
-    present: Ints  # [B, T], running and launching instances
-    wait_s: Floats  # [B, T, I], until a launch or rerun completes; infinity: none under way
-    due_s: Floats  # [B], until the next launch or rerun completes
-    parked_at_s: Floats  # [B, T, I], when it parked, from this interval's start on: 0 or negative
-    doomed: Bools  # [B, T, I], dies before the next decision
-    dying: Bools  # [B], whether any instance is doomed
-    queue: Floats  # [B, T, I], packets in the ring
-    mix: Floats  # [B, P, T, I], each path's packets in the ring (kept if P > 1)
-    transit: Floats  # [B, P, T], packets on their way back to a type
-    load: Floats  # [B, T, I], erlangs in the last interval
-    share: Floats  # [B, T, I], of the offered rate
-    unmapped: Floats  # [B, T], share that finds no unblocked instance
-    top_share: Floats  # [B, T], the largest share
-    buckets: Words  # [B, T, I, WORDS], set of the buckets that each instance holds
-    held: Ints  # [B, T, I], its size
-    row: Ints  # [B, T, I], Algorithm 1's resolved row
-    existing: Ints  # [B, T], its length
-    spread_by: Ints  # [B, T], MappingKind that the sets, the row and the shares are made for
-    throttled: Bools  # [B, T, I], whether its ring holds packets off at the entry
+    stream: Annotated[Words, "B"]  # seed of the environment's randomness
+    interval: Annotated[Ints, "B"]  # intervals done
+    intervals: Annotated[Ints, "B"]  # intervals that its traffic lasts
+    series: Annotated[Ints, "B"]  # its row of `rates`
+    rates_per_interval: Annotated[Ints, "B"]  # a divisor of the sub-steps
+    rates: Annotated[Floats, "SL"]  # offered packets/s; rows may be shared
+    used: Annotated[Ints, "BT"]  # one more than the highest slot that is, or just was, not stopped
+    present: Annotated[Ints, "BT"]  # running and launching instances
+    wait_s: Annotated[Floats, "BTI"]  # until a launch or rerun completes; infinity: none under way
+    due_s: Annotated[Floats, "B"]  # until the next launch or rerun completes
+    parked_at_s: Annotated[Floats, "BTI"]  # when it parked, since this interval's start
+    doomed: Annotated[Bools, "BTI"]  # dies before the next decision
+    dying: Annotated[Bools, "B"]  # whether any instance is doomed
+    queue: Annotated[Floats, "BTI"]  # packets in the ring
+    mix: Annotated[Floats, "BPTI"]  # each path's packets in the ring (kept if P > 1)
+    transit: Annotated[Floats, "BPT"]  # packets on their way back to a type
+    load: Annotated[Floats, "BTI"]  # erlangs in the last interval
+    share: Annotated[Floats, "BTI"]  # of the offered rate
+    unmapped: Annotated[Floats, "BT"]  # share that finds no unblocked instance
+    top_share: Annotated[Floats, "BT"]  # the largest share
+    buckets: Annotated[Words, "BTIN"]  # set of the buckets that each instance holds
+    held: Annotated[Ints, "BTI"]  # its size
+    row: Annotated[Ints, "BTI"]  # Algorithm 1's resolved row
+    existing: Annotated[Ints, "BT"]  # its length
+    spread_by: Annotated[Ints, "BT"]  # MappingKind that sets, row and shares are made for
+    throttled: Annotated[Bools, "BTI"]  # whether its ring holds packets off at the entry
 
 
 class Outputs(NamedTuple):
@@ -113,112 +112,79 @@ class Outputs(NamedTuple):
     `state`, `start_kind`, `parked_s` and `mapping` are also what the next interval starts from.
     """
 
-    time_s: Floats
-    offered_pps: Floats
-    delivered_pps: Floats
-    dropped_pps: Floats
-    shed_pps: Floats
-    latency_s: Floats
-    energy_j: Floats
-    unmapped_pps: Floats
-    unsettled: Bools
-    launches: Ints
-    reruns: Ints
-    blocks: Ints
-    stops: Ints
-    deaths: Ints
-    clipped: Ints
-    flows_moved: Floats
-    mapping: Bytes
-    state: Bytes
-    start_kind: Bytes
-    arrived_pps: Floats
-    served_pps: Floats
-    ring_dropped_pps: Floats
-    queue: Floats
-    queue_peak: Floats
-    parked_s: Floats
-    load_if_blocked: Floats
+    time_s: Annotated[Floats, "B"]
+    offered_pps: Annotated[Floats, "B"]
+    delivered_pps: Annotated[Floats, "B"]
+    dropped_pps: Annotated[Floats, "B"]
+    shed_pps: Annotated[Floats, "B"]
+    latency_s: Annotated[Floats, "B"]
+    energy_j: Annotated[Floats, "B"]
+    unmapped_pps: Annotated[Floats, "BT"]
+    unsettled: Annotated[Bools, "BT"]
+    launches: Annotated[Ints, "BT"]
+    reruns: Annotated[Ints, "BT"]
+    blocks: Annotated[Ints, "BT"]
+    stops: Annotated[Ints, "BT"]
+    deaths: Annotated[Ints, "BT"]
+    clipped: Annotated[Ints, "BT"]
+    flows_moved: Annotated[Floats, "BT"]
+    mapping: Annotated[Bytes, "BT"]
+    state: Annotated[Bytes, "BTI"]
+    start_kind: Annotated[Bytes, "BTI"]
+    arrived_pps: Annotated[Floats, "BTI"]
+    served_pps: Annotated[Floats, "BTI"]
+    ring_dropped_pps: Annotated[Floats, "BTI"]
+    queue: Annotated[Floats, "BTI"]
+    queue_peak: Annotated[Floats, "BTI"]
+    parked_s: Annotated[Floats, "BTI"]
+    load_if_blocked: Annotated[Floats, "BTI"]
 
 
 class Scratch(NamedTuple):
     """Space for one interval of one environment; each worker has a row of its own."""
 
-    command: Bytes  # [W, T, I]
-    remapped: Bools  # [W, T], whether instances came or went since the shares were made
-    backlog: Bools  # [W, T], whether any ring holds packets
-    smooth: Floats  # [W, T], packets that the shares split and that are served at once
-    held_s: Floats  # [W, T], core time of instances that died, and what it is short of an interval
-    parked_s: Floats  # [W, T], parked time of instances that are parked no more
-    waiting: Floats  # [W, T], packet-seconds in rings
-    inflow: Floats  # [W, P, T], packets that reach a type in this segment
-    homeward: Floats  # [W, P, T], packets that go back to a type in the next sub-step
-    ability: Floats  # [W, T, I], packets that an instance can serve in this segment
-    total: Floats  # [W, T], packets that would reach a type if all were let in
-    passing: Floats  # [W, T], part of them that its fullest ring takes
-    onwards: Floats  # [W, T], part of them that it serves
-    row: Ints  # [W, I], Algorithm 1's row before a change
-    had: Words  # [W, I, WORDS], sets of buckets before a change of the mapping's kind
-    quota: Ints  # [W, I], how many buckets each instance may have
-    left: Words  # [W, WORDS], buckets that nobody has
+    command: Annotated[Bytes, "WTI"]
+    remapped: Annotated[Bools, "WT"]  # whether the shares are out of date
+    backlog: Annotated[Bools, "WT"]  # whether any ring holds packets
+    smooth: Annotated[Floats, "WT"]  # packets that the shares split and that are served at once
+    held_s: Annotated[Floats, "WT"]  # core time that is not an instance's whole interval
+    parked_s: Annotated[Floats, "WT"]  # parked time of instances that are parked no more
+    waiting: Annotated[Floats, "WT"]  # packet-seconds in rings
+    inflow: Annotated[Floats, "WPT"]  # packets that reach a type in this segment
+    homeward: Annotated[Floats, "WPT"]  # packets that go back to a type in the next sub-step
+    ability: Annotated[Floats, "WTI"]  # packets that an instance can serve in this segment
+    total: Annotated[Floats, "WT"]  # packets that would reach a type if all were let in
+    passing: Annotated[Floats, "WT"]  # part of them that its fullest ring takes
+    onwards: Annotated[Floats, "WT"]  # part of them that it serves
+    row: Annotated[Ints, "WI"]  # Algorithm 1's row before a change
+    had: Annotated[Words, "WIN"]  # sets of buckets before a change of the mapping's kind
+    quota: Annotated[Ints, "WI"]  # how many buckets each instance may have
+    left: Annotated[Words, "WN"]  # buckets that nobody has
 
 
 def new_state(chain: ServiceChain, batch: int) -> State:
     """The state of a batch that has not been reset yet."""
-    types, slots, paths = chain.types, chain.slots, len(chain.paths)
-    per_slot = (batch, types, slots)
-    return State(
-        stream=np.zeros(batch, np.uint64),
-        interval=np.zeros(batch, np.int64),
-        intervals=np.zeros(batch, np.int64),
-        series=np.arange(batch),
-        rates_per_interval=np.ones(batch, np.int64),
-        rates=np.zeros((batch, 1)),
-        used=np.zeros((batch, types), np.int64),
-        present=np.zeros((batch, types), np.int64),
-        wait_s=np.full(per_slot, np.inf),
-        due_s=np.full(batch, np.inf),
-        parked_at_s=np.zeros(per_slot),
-        doomed=np.zeros(per_slot, np.bool_),
-        dying=np.zeros(batch, np.bool_),
-        queue=np.zeros(per_slot),
-        mix=np.zeros((batch, paths, types, slots)),
-        transit=np.zeros((batch, paths, types)),
-        load=np.zeros(per_slot),
-        share=np.zeros(per_slot),
-        unmapped=np.zeros((batch, types)),
-        top_share=np.zeros((batch, types)),
-        buckets=np.zeros((*per_slot, WORDS), np.uint64),
-        held=np.zeros(per_slot, np.int64),
-        row=np.zeros(per_slot, np.int64),
-        existing=np.zeros((batch, types), np.int64),
-        spread_by=np.zeros((batch, types), np.int64),
-        throttled=np.zeros(per_slot, np.bool_),
-    )
+    sizes = _sizes(chain) | {"B": batch, "S": batch, "L": 1}
+    return State(**_zeros(State, sizes) | {"series": np.arange(batch)})
 
 
 def new_scratch(chain: ServiceChain, workers: int = 1) -> Scratch:
     """Scratch space for that many workers."""
-    types, slots, paths = chain.types, chain.slots, len(chain.paths)
-    return Scratch(
-        command=np.zeros((workers, types, slots), np.int8),
-        remapped=np.zeros((workers, types), np.bool_),
-        backlog=np.zeros((workers, types), np.bool_),
-        smooth=np.zeros((workers, types)),
-        held_s=np.zeros((workers, types)),
-        parked_s=np.zeros((workers, types)),
-        waiting=np.zeros((workers, types)),
-        inflow=np.zeros((workers, paths, types)),
-        homeward=np.zeros((workers, paths, types)),
-        ability=np.zeros((workers, types, slots)),
-        total=np.zeros((workers, types)),
-        passing=np.zeros((workers, types)),
-        onwards=np.zeros((workers, types)),
-        row=np.zeros((workers, slots), np.int64),
-        had=np.zeros((workers, slots, WORDS), np.uint64),
-        quota=np.zeros((workers, slots), np.int64),
-        left=np.zeros((workers, WORDS), np.uint64),
-    )
+    return Scratch(**_zeros(Scratch, _sizes(chain) | {"W": workers}))
+
+
+def _sizes(chain: ServiceChain) -> dict[str, int]:
+    return {"T": chain.types, "I": chain.slots, "P": len(chain.paths), "N": WORDS}
+
+
+def _zeros(table: type, sizes: dict[str, int]) -> dict[str, Any]:
+    """An array of zeros for each field of a table."""
+    arrays = {}
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        array, letters = get_args(hint)
+        dtype = get_args(get_args(array)[1])[0]
+        arrays[name] = np.zeros([sizes[letter] for letter in letters], dtype)
+    return arrays
 
 
 def outputs_of(reading: Reading) -> Outputs:

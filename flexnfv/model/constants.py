@@ -40,6 +40,7 @@ def constants_of(
     return Constants(
         interval_s=chain.interval_s,
         substeps=substeps,
+        substep_s=chain.interval_s / substeps,
         core_budget=chain.core_budget,
         park_timeout_s=np.inf if chain.park_timeout_s is None else chain.park_timeout_s,
         launch_s=calibration.launch_s,
@@ -104,10 +105,13 @@ def _residue_flows(hashes: Ints, hash_flows: Ints, slots: int) -> Ints:
     """
     rows = slots * (slots + 1) // 2
     found = np.zeros((rows, rows), np.int64)
+    residues = [hashes % max(i, 1) for i in range(slots + 1)]
+    places = [slice(i * (i - 1) // 2, i * (i + 1) // 2) for i in range(slots + 1)]
     for i in range(1, slots + 1):
-        for j in range(1, slots + 1):
-            pairs = _flows_of(hashes % i * j + hashes % j, hash_flows, i * j).reshape(i, j)
-            found[i * (i - 1) // 2 :, j * (j - 1) // 2 :][:i, :j] = pairs
+        for j in range(i, slots + 1):
+            pairs = _flows_of(residues[i] * j + residues[j], hash_flows, i * j).reshape(i, j)
+            found[places[i], places[j]] = pairs
+            found[places[j], places[i]] = pairs.T
     return found
 
 

@@ -187,7 +187,7 @@ def strike(
 ) -> None:
     """Let instances die by chance at the start of sub-step k."""
     types, slots = c.order.shape[0], s.share.shape[2]
-    probability = c.death_rate_per_s * (c.interval_s / c.substeps)
+    probability = c.death_rate_per_s * c.substep_s
     for t in range(types):
         fallen = -1
         for i in range(s.used[e, t]):

@@ -6,6 +6,7 @@ here but + - * /, comparisons and 64-bit integers. Environments are independent 
 nothing is allocated: whoever calls gives the arrays (`flexnfv.model.arrays`), whose short names are
 the same everywhere: c the chain's constants, s the state, o the outputs, x scratch space. Workers,
 environments, paths, NF types and instance slots have the indices w, e, p, t and i, sub-steps k.
+Functions take indices; a row of an array is handed over only to the core's functions.
 
 **Fluid queue** (`service`). An interval is cut into sub-steps, and a sub-step at the moment at
 which an instance joins. Within such a segment all rates are constant, so that a finite ring is
@@ -171,7 +172,7 @@ def pass_interval(
 
 def end_of(k: int, c: Constants) -> float:
     """When sub-step k ends, seconds from the interval's start."""
-    return (k + 1) * (c.interval_s / c.substeps) if k + 1 < c.substeps else c.interval_s
+    return (k + 1) * c.substep_s if k + 1 < c.substeps else c.interval_s
 
 
 def share_smooth(w: int, e: int, t: int, s: State, o: Outputs, x: Scratch) -> None:

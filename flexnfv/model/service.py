@@ -75,7 +75,7 @@ def pass_segment(
 
 def let_return(w: int, e: int, span_s: float, c: Constants, s: State, x: Scratch) -> None:
     """Start a segment's inflow with the packets that went back to a type in the last sub-step."""
-    part = span_s / (c.interval_s / c.substeps)
+    part = span_s / c.substep_s
     for p in range(c.entry.shape[0]):
         for t in range(c.order.shape[0]):
             x.inflow[w, p, t] = s.transit[e, p, t] * part

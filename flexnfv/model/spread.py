@@ -1,8 +1,8 @@
 """How an NF type's flows spread over its instances, brought up to date in the kernel's own way.
 
 What comes out is what `flexnfv.mapping` says, bucket by bucket. There a table tells each bucket's
-slot; here each slot has the set of its buckets, 512 bits, so that a change costs few operations on
-words for each instance that it touches. Shares are sums of whole numbers of `WEIGHT_UNIT`: what
+slot; here each slot has the set of its buckets, 512 bits, so that a change costs a few operations
+on words for each instance that it touches. Shares are sums of whole numbers of `WEIGHT_UNIT`: what
 leaves a sum and what joins it leaves no rounding error behind.
 """
 
@@ -207,25 +207,22 @@ def release(
 ) -> int:
     """Take the buckets of instances that run no more; the number of their flows.
 
-    `Scratch.left` holds then the buckets that nobody has: all of them if nobody had any.
+    `Scratch.left` holds then the buckets that nobody has.
     """
     moved = 0
-    some_held = False
     for word in range(WORDS):
-        x.left[w, word] = NO_BITS
+        x.left[w, word] = ALL_BITS
     for i in range(s.used[e, t]):
-        some_held |= s.held[e, t, i] > 0
-        if s.held[e, t, i] > 0 and o.state[e, t, i] != RUNNING:
+        if o.state[e, t, i] == RUNNING:
+            for word in range(WORDS):
+                x.left[w, word] &= ~s.buckets[e, t, i, word]
+        elif s.held[e, t, i] > 0:
             s.held[e, t, i] = 0
             s.share[e, t, i] = 0.0
             for word in range(WORDS):
                 if counts:
                     moved += flows_in(s.buckets[e, t, i, word], word, c)
-                x.left[w, word] |= s.buckets[e, t, i, word]
                 s.buckets[e, t, i, word] = NO_BITS
-    if not some_held:
-        for word in range(WORDS):
-            x.left[w, word] = ALL_BITS
     return moved
 
 
@@ -280,10 +277,12 @@ def balance(
     """
     set_quotas(w, e, t, running, s, o, x)
     for i in range(s.used[e, t]):
+        surplus = s.held[e, t, i] - x.quota[w, i]
         word = WORDS - 1
-        while s.held[e, t, i] > x.quota[w, i]:
+        while surplus > 0:
             bits = s.buckets[e, t, i, word]
-            bits ^= lowest(bits, size(bits) - (s.held[e, t, i] - x.quota[w, i]))
+            bits ^= lowest(bits, size(bits) - surplus)
+            surplus -= size(bits)
             take(e, t, i, word, bits, c, s)
             x.left[w, word] |= bits
             word -= 1

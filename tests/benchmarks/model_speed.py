@@ -1,9 +1,10 @@
-"""How fast the model steps: environment steps/s on one core.
+"""How fast the model steps, without an environment around it: environment steps/s on one core.
 
 Run: python -m tests.benchmarks.model_speed [--repeat N]
-`paper.toml` (3 NF types x 8 instances), 10 sub-steps, offered rates uniform over 2 to 9 Mpps.
+1,024 chains, 10 sub-steps, a mean rate of 10 to 90 % of the peak for each, 20 % up and down from
+interval to interval. Random targets: an environment's random actions at every step, new offsets
+from what the rate needs. Held: one target per chain and type, 0 to 2 above the first one's need.
 Time is the CPU time of the one thread, so that neighbours on the machine count less.
-Floors: 700,000 steps/s at batch 1024, 50,000 steps/s at batch 1 with its Reading.
 """
 
 from __future__ import annotations
@@ -16,59 +17,85 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from flexnfv.action import OFFSETS
 from flexnfv.backend import Single
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.model import BatchModel, ModelBackend
 from flexnfv.traces import Trace
 
 BATCH = 1024
-INTERVALS = 300
+INTERVALS = 120
+ALONE = 5000
+"""Intervals of the one chain."""
+PEAK_PPS = 10e6
+"""Peak rate of a chain that names none."""
+
+IntArray = npt.NDArray[np.int64]
 
 
-def steps_per_s(step: Callable[[], object], each: int, repeat: int) -> list[float]:
-    """Rates of `repeat` timed calls that make `each` environment steps."""
+def steps_per_s(episode: Callable[[], int], repeat: int) -> list[float]:
+    """Rates of an episode, which tells its environment steps, after a first one that compiles."""
+    episode()
     rates = []
     for _ in range(repeat):
         start = time.thread_time()
-        step()
-        rates.append(each / (time.thread_time() - start))
+        steps = episode()
+        rates.append(steps / (time.thread_time() - start))
     return rates
 
 
-def batched(chain: ServiceChain, changing: float, repeat: int) -> list[float]:
-    """A batch whose environments get new random targets in a share `changing` of the steps."""
+def batched(chain: ServiceChain, repeat: int, *, held: bool) -> list[float]:
+    """The kernel with 1,024 chains."""
     rng = np.random.default_rng(0)
+    rates = (chain.peak_pps or PEAK_PPS) * rng.uniform(0.1, 0.9, (BATCH, 1))
+    rates = rates * rng.uniform(0.8, 1.2, (BATCH, INTERVALS))
+    needed = np.ceil(rates.T[..., None] / chain.capacity_pps).astype(np.int64)
+    above = rng.choice(OFFSETS, needed.shape)
+    if held:
+        needed = np.broadcast_to(needed[0], needed.shape)
+        above = np.broadcast_to(rng.integers(0, 3, needed.shape[1:]), needed.shape)
+    targets = np.clip(needed + above, 1, chain.max_instances)
     model = BatchModel(chain, BATCH)
-    rates = rng.uniform(2e6, 9e6, (BATCH, INTERVALS))
-    targets = rng.integers(1, 9, (INTERVALS, BATCH, chain.types))
-    for k in range(1, INTERVALS):
-        kept = rng.random((BATCH, 1)) >= changing
-        targets[k] = np.where(kept, targets[k - 1], targets[k])
 
-    def episode() -> None:
+    def episode() -> int:
         model.reset_envs(np.arange(BATCH), rates, np.arange(BATCH))
-        for k in range(1, INTERVALS):
-            model.step(targets[k])
+        for wanted in targets[1:]:
+            model.step(wanted)
+        return BATCH * INTERVALS
 
-    episode()
-    return steps_per_s(episode, BATCH * INTERVALS, repeat)
+    return steps_per_s(episode, repeat)
 
 
-def single(chain: ServiceChain, repeat: int) -> list[float]:
-    """The backend: a batch of one, with its Reading and derived loads."""
-    rng = np.random.default_rng(0)
-    backend = Single(ModelBackend(chain))
-    trace = Trace("random", rng.uniform(2e6, 9e6, 5000), 1.0)
-    targets = np.array([3, 2, 2])
+def alone(chain: ServiceChain, repeat: int) -> list[float]:
+    """The kernel with one chain: what a call costs."""
+    model = BatchModel(chain, 1)
+    rates = np.random.default_rng(0).uniform(2e6, 9e6, (1, ALONE))
+    targets = np.full((1, chain.types), 2)
 
-    def episode() -> None:
-        backend.reset(trace, 1)
-        while backend.remaining:
-            backend.step(targets)
+    def episode() -> int:
+        model.reset_envs([0], rates, [1])
+        for _ in range(ALONE - 1):
+            model.step(targets)
+        return ALONE
 
-    episode()
-    return steps_per_s(episode, 5000, repeat)
+    return steps_per_s(episode, repeat)
+
+
+def backend(chain: ServiceChain, repeat: int) -> list[float]:
+    """The backend with one chain, and its reading."""
+    single = Single(ModelBackend(chain))
+    trace = Trace("random", np.random.default_rng(0).uniform(2e6, 9e6, ALONE), 1.0)
+    targets = np.full(chain.types, 2)
+
+    def episode() -> int:
+        single.reset(trace, 1)
+        for _ in range(ALONE - 1):
+            single.step(targets)
+        return ALONE
+
+    return steps_per_s(episode, repeat)
 
 
 def processor() -> str:
@@ -84,15 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeat", type=int, default=7)
     repeat = parser.parse_args().repeat
-    chain = load_chain("paper")
-    print(f"machine: {processor()}, Python {platform.python_version()}, one core")
+    edge, paper = load_chain("edge"), load_chain("paper")
+    print(f"machine: {processor()}, Python {platform.python_version()}, CPU time of one thread")
     for name, rates in [
-        ("batch 1024, targets kept", batched(chain, 0.0, repeat)),
-        ("batch 1024, targets change in 1 step of 10", batched(chain, 0.1, repeat)),
-        ("batch 1024, new random targets every step", batched(chain, 1.0, repeat)),
-        ("batch 1, through ModelBackend", single(chain, repeat)),
+        ("edge, 1,024 chains, random targets", batched(edge, repeat, held=False)),
+        ("edge, 1,024 chains, targets held", batched(edge, repeat, held=True)),
+        ("paper, 1,024 chains, random targets", batched(paper, repeat, held=False)),
+        ("paper, 1,024 chains, targets held", batched(paper, repeat, held=True)),
+        ("paper, one chain", alone(paper, repeat)),
+        ("paper, one chain through ModelBackend", backend(paper, repeat)),
     ]:
-        print(f"{name:46s} median {statistics.median(rates):11,.0f}/s  best {max(rates):11,.0f}/s")
+        print(f"{name:40s} median {statistics.median(rates):11,.0f}/s  best {max(rates):11,.0f}/s")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
 
 import flexnfv
+from flexnfv.compiled import bound
+from flexnfv.mapping import algorithm1_row
 
 PROBE = """
 import numpy as np
@@ -72,3 +79,66 @@ def test_a_folder_that_cannot_be_written_costs_no_more_than_time(tmp_path: Path)
     nowhere_else = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
     places = package, blocked / "cache", tmp_path / "probe.py"
     assert _launches(*places, **nowhere_else) == "2"
+
+
+class Table(NamedTuple):
+    """Some arrays of common dimensions, and numbers."""
+
+    amounts: Annotated[npt.NDArray[np.float64], "AB"]
+    counts: Annotated[npt.NDArray[np.int64], "AB"]
+    flags: Annotated[npt.NDArray[np.bool_], "B"]
+    states: Annotated[npt.NDArray[np.int8], "AB"]
+    factor: float
+    offset: int
+    reversed: bool
+
+
+def mix(table: Table, other: Table, a: int, scale: float) -> float:
+    """Fill a row of both tables from each other, and sum one up."""
+    total = 0.0
+    for place in range(table.counts.shape[1]):
+        b = table.counts.shape[1] - 1 - place if table.reversed else place
+        table.amounts[a, b] = other.amounts[a, b] * table.factor * scale
+        table.counts[a, b] = other.counts[a, b] + table.offset
+        table.flags[b] = not other.flags[b]
+        total += table.amounts[a, b]
+    return total + algorithm1_row(table.states[a], table.counts[a])
+
+
+def _tables() -> tuple[Table, Table]:
+    rng = np.random.default_rng(1)
+    first, second = (
+        Table(
+            rng.random((3, 5)),
+            rng.integers(0, 9, (3, 5)),
+            rng.random(5) < 0.5,
+            rng.integers(0, 5, (3, 5)).astype(np.int8),
+            factor,
+            7,
+            back,
+        )
+        for factor, back in ((-2.5, True), (1.0, False))
+    )
+    return first, second
+
+
+def test_a_bound_function_works_on_its_tables_as_the_plain_one_does() -> None:
+    plain_tables, compiled_tables = _tables(), _tables()
+    plain = bound(mix, *plain_tables, plain=True)
+    quick = bound(mix, *compiled_tables)
+    for a in (2, 0):
+        assert plain(a, 0.5) == quick(a, 0.5)
+    for one, other in zip(plain_tables, compiled_tables, strict=True):
+        for name, value in one._asdict().items():
+            np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
+    compiled_tables[1].amounts[1] = 4.0
+    quick(1, 1.0)
+    assert (compiled_tables[0].amounts[1] == -10.0).all()
+
+
+def test_a_table_whose_shapes_contradict_its_dimensions_is_refused() -> None:
+    table, other = _tables()
+    with pytest.raises(ValueError, match="counts AB has shape"):
+        bound(mix, table._replace(counts=table.counts[:2].copy()), other)
+    with pytest.raises(ValueError, match="is not contiguous"):
+        bound(mix, table._replace(amounts=np.zeros((5, 3)).T), other)
