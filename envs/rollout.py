@@ -16,10 +16,10 @@ from flexnfv.backend import ENDLESS, Backend
 from flexnfv.decision import Decision
 from flexnfv.envs.task import Task
 from flexnfv.errors import BackendError
+from flexnfv.interval import FloatArray
 from flexnfv.model import ModelBackend
 from flexnfv.observation import ObservationEncoder
 from flexnfv.reading import Reading
-from flexnfv.reward import FloatArray
 from flexnfv.traces import Trace
 
 BoolArray = npt.NDArray[np.bool_]

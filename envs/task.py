@@ -19,9 +19,10 @@ from flexnfv import action as actions
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.decision import LEVERS, Decision
 from flexnfv.errors import InputError
+from flexnfv.interval import FloatArray
 from flexnfv.observation import BOUND, ObservationEncoder
 from flexnfv.reading import Reading
-from flexnfv.reward import FloatArray, RewardWeights, reward
+from flexnfv.reward import RewardWeights, reward
 from flexnfv.suggest import known
 from flexnfv.traces import Trace, TraceSet, as_trace_set
 
