@@ -4,6 +4,7 @@
 #   make train           train a policy with the defaults (QUICK=1: a minute's run)
 #   make test            everything that CI holds
 #   make lint            the parts of `make test` that run nothing
+#   make docs            build the site in docs/_site, any warning being an error
 #   make dataplane       build the DPDK dataplane
 #   make bench           the benchmark programs (PROGRAM=deploy_latency: that one alone)
 #   make reproduce       the paper's table and figures on the model and on DPDK, and what must hold live
@@ -18,7 +19,7 @@ READY := .venv/.ready
 DATAPLANE := hw_backend/dataplane
 PROGRAM := $(basename $(notdir $(wildcard tests/benchmarks/[a-z]*.py)))
 
-.PHONY: help train test lint dataplane bench reproduce soak clean
+.PHONY: help train test lint docs dataplane bench reproduce soak clean
 .NOTPARALLEL:
 
 help:
@@ -36,6 +37,11 @@ lint: $(READY)
 	$(BIN)/mypy --strict -p flexnfv
 	$(BIN)/lint-imports
 	.ci/lint-c
+
+# Anew each time: what was read before is not read again, and its warnings would be lost.
+docs: $(READY)
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet -c docs . docs/_site
+	@echo "the site begins at docs/_site/docs/index.html"
 
 dataplane: $(READY)
 	@.ci/setup-dataplane
@@ -62,6 +68,6 @@ soak: dataplane
 	$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info $(DATAPLANE)/build
+	rm -rf build dist *.egg-info docs/_site $(DATAPLANE)/build
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +

@@ -28,14 +28,24 @@ Action = npt.NDArray[np.int64]
 class ServiceChainEnv(gymnasium.Env[Observation, Action]):
     """Decide, once per monitor interval, how many instances of each NF type should run.
 
-    | part | what | shape, dtype |
-    |---|---|---|
-    | observation | one row of features per NF type (`ObservationEncoder.names`), end to end | [T * F] float32, within -4 .. 4 |
-    | action | per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8; with `action_mode="targets"` the number of instances less one | [T] int64 |
-    | reward | minus cores, parked cores at their weight, and drop_cost x lost share of the mean traffic, summed over the types | float |
-    | terminated | never: scaling has no end | bool |
-    | truncated | the trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`); the next reset starts it anew | bool |
-    | info | `action_mask` [T, A], `targets` and levers [T], `reading`, `trace`, `drop_cost`, `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a live chain (`flexnfv.backend.Timing`) | dict |
+    observation
+        One row of features per NF type (`ObservationEncoder.names`), end to end: [T * F] float32,
+        within -4 .. 4.
+    action
+        Per NF type an offset -2 .. +6 from the need ceil(demand / capacity), as an index 0 .. 8;
+        with `action_mode="targets"` the number of instances less one: [T] int64. Levers add theirs.
+    reward
+        Minus cores, parked cores at their weight, and drop_cost x lost share of the mean traffic,
+        summed over the types: float.
+    terminated
+        Never: scaling has no end.
+    truncated
+        The trace segment is over, or the backend or an NF of a live chain died (`info["reason"]`);
+        the next reset starts it anew.
+    info
+        `action_mask` [T, A], `targets` and levers [T], `reading`, `trace`, `drop_cost`,
+        `reward_terms`, `drop_rate`, `throughput_pps`, `core_usage`, `parked_cores`; `timing` of a
+        live chain (`flexnfv.backend.Timing`).
 
     Args:
         chain: a shipped name, a path, or a `ServiceChain`.
@@ -62,7 +72,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         >>> env = gymnasium.make("flexnfv/ServiceChain-v0", chain="paper")
         >>> observation, info = env.reset(seed=1)
         >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
-    """  # noqa: E501
+    """
 
     metadata = {  # noqa: RUF012 - Gymnasium declares it as an instance attribute
         "render_modes": ["rgb_array"],

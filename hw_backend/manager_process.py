@@ -1,5 +1,7 @@
 """The dataplane as one thing to start and stop: manager, NFs, generator.
 
+::
+
     options = ManagerOptions(scale=0.05, pacing=True)
     with ManagerProcess(load_chain("paper"), options=options) as manager:
         with manager.generator(PktgenOptions(port=manager.peer, rate_pps=1e5, duration_s=1)) as g:

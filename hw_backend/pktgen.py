@@ -197,7 +197,7 @@ class Summary:
     Attributes:
         end: `done`, `stopped` or `signal`.
         lost, loss: sent packets that did not come back (a sink: numbers skipped), and their share.
-        worst_rate_error: greatest |sent − wanted| / wanted of a period.
+        worst_rate_error: greatest distance between sent and wanted, / wanted, of a period.
         cpu_s: processor time used.
         highest_pps: result of a search: the highest rate that passed, 0 if none did.
         lowest_failed_pps: None if none failed.

@@ -2,12 +2,12 @@
 
 Both hold the same columns, one row a sample, the first row at the start of the trace:
 
-============  =========================================================================
-`t_s`         seconds, ascending in constant steps
-`pps`         packets/s
-`bps`         instead of `pps`: bits/s of frames, without preamble and inter-frame gap
+==============  =========================================================================
+`t_s`           seconds, ascending in constant steps
+`pps`           packets/s
+`bps`           instead of `pps`: bits/s of frames, without preamble and inter-frame gap
 `packet_bytes`  optional: mean packet size in bytes; needed (here or as argument) by `bps`
-============  =========================================================================
+==============  =========================================================================
 
 Other columns are ignored. What is written reads back bit for bit: times, rates and packet size.
 
