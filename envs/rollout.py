@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from flexnfv.backend import ENDLESS, Backend
 from flexnfv.decision import Decision
+from flexnfv.envs.outcome import SUMS, Found, Outcomes
 from flexnfv.envs.task import Task
 from flexnfv.errors import BackendError
+from flexnfv.interval import FloatArray, IntArray
 from flexnfv.model import ModelBackend
-from flexnfv.observation import ObservationEncoder
 from flexnfv.reading import Reading
-from flexnfv.reward import FloatArray
+from flexnfv.reward import TERMS
 from flexnfv.traces import Trace
 
 BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 class Rollout:
@@ -42,11 +42,9 @@ class Rollout:
 
     Attributes:
         reading: the last reading, [B].
-        observation: after it, [B, T, F].
-        drop_cost, mean_pps: of each episode, [B].
+        observation: after it, [B, T, F]; every step and every reset of all makes a new array.
         left: steps until each episode ends at the latest, [B].
         decision: what was last decided, [B, T].
-        terms: of the last step's reward, [B, T] each.
         why: why episodes ended before their time in the last step, by their row.
         broken: whether the backend died in the last step: there is no reading of it.
     """
@@ -59,19 +57,37 @@ class Rollout:
     ) -> None:
         self.task = task
         self.batch = batch
+        self._all = np.arange(batch)
         self.backend: Backend = backend or ModelBackend(
             task.chain, **{"count_flows": False, **model_options}
         )
-        self.encoder = ObservationEncoder(task.chain, (batch,))
-        self.drop_cost = np.full(batch, task.drop_cost[0])
-        self.mean_pps = np.ones(batch)
+        self.outcomes = Outcomes(task, batch)
         self.left = np.zeros(batch, dtype=np.int64)
         self.rng = np.random.default_rng(0)
         self.observation = np.zeros((batch, task.chain.types, task.features), dtype=np.float32)
-        self.terms: dict[str, FloatArray] = {}
         self.why: dict[int, str] = {}
         self.broken = False
-        self.statistics = Statistics()
+        self.statistics = Statistics(self)
+
+    @property
+    def drop_cost(self) -> FloatArray:
+        """Cost of losing one interval's mean traffic, in core intervals, of each episode, [B]."""
+        return self.outcomes.episodes.drop_cost
+
+    @property
+    def mean_pps(self) -> FloatArray:
+        """Mean offered rate of each episode, packets/s, [B]."""
+        return self.outcomes.episodes.mean_pps
+
+    @property
+    def found(self) -> Found:
+        """What the last step brought."""
+        return self.outcomes.found
+
+    @property
+    def need(self) -> IntArray:
+        """Instances that would carry the last interval's demand, [B, T]."""
+        return self.outcomes.found.need
 
     def seed(self, seed: int | None) -> None:
         """Start the stream of traces and drop costs anew."""
@@ -118,11 +134,13 @@ class Rollout:
         self.left[rows] = ENDLESS if left is None else left
         self.mean_pps[rows] = [max(trace.mean_pps, 1e-9) for trace in traces]
         self.drop_cost[rows] = drop_cost
-        every = len(rows) == self.batch and bool((rows[1:] > rows[:-1]).all())
+        every = len(rows) == self.batch
         self.reading = self.backend.reset(traces, seeds, None if every else rows)
         self.broken = False
-        self.encoder.reset(rows)
-        self.observation[rows] = self.encoder.encode(self.reading[rows], self.drop_cost[rows], rows)
+        self.outcomes.encoder.reset(rows)
+        if every:
+            self.observation = np.empty_like(self.observation)  # that of a step is the caller's
+        self.outcomes.find(self.reading, rows, self.observation, counts=False)
 
     def step(
         self, action: IntArray, ended: BoolArray | None = None
@@ -137,7 +155,7 @@ class Rollout:
             Reward per NF type, [B, T] (of no meaning for rows left alone, 0 where the backend
             died), and which episodes have no interval left, [B].
         """
-        self.decision = self.task.decode(action, self.reading)
+        self.decision = self.task.decode(action, self.need)
         rows = np.flatnonzero(~ended) if ended is not None and ended.any() else None
         self.left[... if rows is None else rows] -= 1
         try:
@@ -145,17 +163,16 @@ class Rollout:
         except BackendError as error:
             self.why = dict.fromkeys(range(self.batch), str(error))
             self.broken = True
-            self.terms = {}
-            return np.zeros((self.batch, self.task.chain.types)), np.ones(
-                self.batch, dtype=np.bool_
-            )
-        self.why = self._deaths(rows)
-        self.observation = self.encoder.encode(self.reading, self.drop_cost)
-        value, self.terms = self.task.reward(self.reading, self.mean_pps, self.drop_cost)
-        self.statistics.add(self.reading, self.task, self.terms)
-        ended = (self.left <= 0) | (self.backend.remaining <= 0)
-        ended[list(self.why)] = True
-        return value, ended
+            self.found.value[:] = 0.0
+            return self.found.value.copy(), np.ones(self.batch, dtype=np.bool_)
+        self.why = self._deaths(rows) if self.backend.description.clocked else {}
+        self.observation = np.empty_like(self.observation)
+        self.outcomes.find(self.reading, self._all, self.observation, counts=True)
+        self.statistics.steps += 1
+        over = (self.left <= 0) | (self.backend.remaining <= 0)
+        if self.why:
+            over[list(self.why)] = True
+        return self.found.value.copy(), over
 
     def _advance(self, rows: IntArray | None) -> Reading:
         if rows is None:
@@ -163,10 +180,8 @@ class Rollout:
         return self.backend.step(self.decision[rows], rows) if rows.size else self.reading
 
     def _deaths(self, rows: IntArray | None) -> dict[int, str]:
-        """In which chains on a clock an instance died, and of what type."""
+        """In which chains an instance died, and of what type."""
         deaths = self.reading.deaths
-        if not self.backend.description.clocked or not deaths.any():
-            return {}
         names = self.task.chain.nf_names
         return {
             row: f"an instance of {', '.join(names[t] for t in np.flatnonzero(deaths[row]))} died"
@@ -176,36 +191,30 @@ class Rollout:
 
 
 class Statistics:
-    """Sums over steps and episodes since the last `take`, for logging."""
+    """Means over steps and episodes since the last `take`, for logging.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps = 0
+    Args:
+        rollout: what adds them up.
+    """
 
-    def add(self, reading: Reading, task: Task, terms: dict[str, FloatArray]) -> None:
-        """Count one step of every episode."""
-        chain = task.chain
-        figures = {
-            "offered_pps": reading.offered_pps,
-            "dropped_pps": reading.dropped_pps,
-            "throughput_pps": reading.delivered_pps,
-            "core_usage": reading.core_usage(chain),
-            "parked_cores": reading.parked_cores(chain),
-            "launches": reading.launches,
-            "reruns": reading.reruns,
-        }
-        figures |= {f"reward/{name}": term for name, term in terms.items()}
-        for name, values in figures.items():
-            mean = float(values.sum()) / len(values)
-            self._sums[name] = self._sums.get(name, 0.0) + mean
-        self._steps += 1
+    def __init__(self, rollout: Rollout) -> None:
+        self._sums = rollout.found.sums
+        self._chains = rollout.batch
+        self._used = rollout.task.weights.used
+        self.steps = 0
 
     def take(self) -> dict[str, float]:
         """Means per interval since the last call, with the drop rate; empty if nothing ran."""
-        steps, sums = max(self._steps, 1), self._sums
-        means = {name: value / steps for name, value in sums.items()}
-        if means:
-            dropped, offered = means.pop("dropped_pps"), means.pop("offered_pps")
-            means["drop_rate"] = dropped / max(offered, 1e-9)
-        self._sums, self._steps = {}, 0
-        return means
+        if self.steps == 0:
+            return {}
+        values = (self._sums / (self.steps * self._chains)).tolist()
+        means = dict(zip((*SUMS, *(f"reward/{name}" for name in TERMS)), values, strict=True))
+        means = {
+            name: value
+            for name, value in means.items()
+            if not name.startswith("reward/") or name.removeprefix("reward/") in self._used
+        }
+        dropped, offered = means.pop("dropped_pps"), means.pop("offered_pps")
+        self._sums[:] = 0.0
+        self.steps = 0
+        return means | {"drop_rate": dropped / max(offered, 1e-9)}

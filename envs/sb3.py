@@ -62,7 +62,7 @@ class _RolloutVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         """Start every episode; their ends are spread over one episode's length."""
         self.rollout.reset(stagger=True)
-        return self._rows(self.rollout.observation).copy()
+        return self._rows(self.rollout.observation)
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
@@ -84,7 +84,7 @@ class _RolloutVecEnv(VecEnv):
                 if why := self.rollout.why.get(row // self.rows_per_chain):
                     infos[row]["reason"] = why
             self.rollout.reset(ended)
-        observation = self._rows(self.rollout.observation).copy()
+        observation = self._rows(self.rollout.observation)
         return observation, rewards.astype(np.float32), dones, infos
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
@@ -154,7 +154,7 @@ class ChainVecEnv(_RolloutVecEnv):
         return actions.reshape(self.actions.shape)
 
     def _masks(self) -> npt.NDArray[np.bool_]:
-        return self.task.chain_mask(self.rollout.reading)
+        return self.task.chain_mask(self.rollout.need)
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         return np.asarray(values.sum(axis=-1))
@@ -198,7 +198,7 @@ class RowVecEnv(_RolloutVecEnv):
         return rows.swapaxes(1, 2).reshape(self.actions.shape)
 
     def _masks(self) -> npt.NDArray[np.bool_]:
-        return self._rows(self.task.mask(self.rollout.reading))
+        return self._rows(self.task.mask_of(self.rollout.need))
 
     def _rewards(self, values: FloatArray, ended: npt.NDArray[np.bool_]) -> FloatArray:
         if self.scale is not None:

@@ -13,10 +13,12 @@ from gymnasium import spaces
 from flexnfv.backend import Backend, timing_of
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain
+from flexnfv.envs.info import Info
 from flexnfv.envs.rollout import Rollout
 from flexnfv.envs.task import Task, TraceSource
 from flexnfv.errors import InputError
 from flexnfv.reading import Reading
+from flexnfv.reward import TERMS
 from flexnfv.traces import Trace
 
 Observation = npt.NDArray[np.float32]
@@ -100,6 +102,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         self._made_from = (backend, backend_options or {}) if isinstance(backend, str) else None
         made = self._make() if isinstance(backend, str) else backend
         self.rollout = Rollout(self.task, 1, made)
+        used = self.task.weights.used
+        self._terms = [(name, place) for place, name in enumerate(TERMS) if name in used]
         self._running = False
         self._history: list[Reading] = []
         self._trace: Trace | None = None
@@ -152,9 +156,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         rollout = self.rollout
         value, ended = rollout.step(np.asarray(action, dtype=np.int64)[None])
         info = self._info()
-        info |= {
-            name: getattr(rollout.decision, name)[0] for name in ("targets", *self.task.levers)
-        }
+        for name in ("targets", *self.task.levers):
+            info[name] = getattr(rollout.decision, name)[0]
         if ended[0]:
             info["reason"] = rollout.why.get(0, "end of trace")
         if rollout.broken:
@@ -163,7 +166,8 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
                 self.backend.close()
         else:
             self._remember()
-            info["reward_terms"] = {name: float(term.sum()) for name, term in rollout.terms.items()}
+            terms = rollout.found.terms[0].sum(axis=0).tolist()
+            info["reward_terms"] = {name: terms[place] for name, place in self._terms}
         return self._observation(), float(value.sum()), False, bool(ended[0]), info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
@@ -174,7 +178,7 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
         """
         if not self._running:
             raise gymnasium.error.ResetNeeded("call reset() before action_masks()")
-        return np.asarray(self.task.chain_mask(self.rollout.reading)[0])
+        return np.asarray(self.task.chain_mask(self.rollout.need)[0])
 
     def render(self) -> Any:
         """Load, queue, instances and drops of the episode so far, as an rgb array [H, W, 3]."""
@@ -193,18 +197,21 @@ class ServiceChainEnv(gymnasium.Env[Observation, Action]):
             self._history.append(self.rollout.reading[0].copy())
 
     def _observation(self) -> Observation:
-        return self.rollout.observation.reshape(-1).copy()
+        return self.rollout.observation.reshape(-1)
 
     def _info(self) -> dict[str, Any]:
-        chain, reading = self.task.chain, self.rollout.reading[0]
-        timing = timing_of(self.backend)
-        return ({} if timing is None else {"timing": timing}) | {
-            "action_mask": np.array(self.task.mask(reading)),
-            "reading": reading.copy(),
+        chain, rollout = self.task.chain, self.rollout
+        reading = rollout.reading
+        offered, dropped = float(reading.offered_pps[0]), float(reading.dropped_pps[0])
+        given: dict[str, Any] = {
+            "action_mask": self.task.mask_of(rollout.need)[0],
             "trace": self._trace.name if self._trace is not None else "",
-            "drop_cost": float(self.rollout.drop_cost[0]),
-            "drop_rate": float(reading.drop_rate),
-            "throughput_pps": float(reading.delivered_pps),
-            "core_usage": float(reading.core_usage(chain).sum()),
-            "parked_cores": float(reading.parked_cores(chain).sum()),
+            "drop_cost": float(rollout.drop_cost[0]),
+            "drop_rate": dropped / offered if offered > 0 else 0.0,
+            "throughput_pps": float(reading.delivered_pps[0]),
+            "core_usage": float(rollout.found.cores[0]),
+            "parked_cores": float(rollout.found.parked[0]),
         }
+        if (timing := timing_of(self.backend)) is not None:
+            given["timing"] = timing
+        return Info(given, reading.to_bytes(), chain.types, chain.slots)

@@ -19,9 +19,10 @@ from flexnfv import action as actions
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.decision import LEVERS, Decision
 from flexnfv.errors import InputError
+from flexnfv.interval import FloatArray
 from flexnfv.observation import BOUND, ObservationEncoder
 from flexnfv.reading import Reading
-from flexnfv.reward import FloatArray, RewardWeights, reward
+from flexnfv.reward import RewardWeights
 from flexnfv.suggest import known
 from flexnfv.traces import Trace, TraceSet, as_trace_set
 
@@ -144,53 +145,56 @@ class Task:
 
     # --- translation --------------------------------------------------------------------------
 
-    def decode(self, action: npt.NDArray[np.int64], reading: Reading) -> Decision:
-        """What an action taken on `reading` stands for, of fields [..., T].
+    def decode(self, action: npt.NDArray[np.int64], need: npt.NDArray[np.int64]) -> Decision:
+        """What an action stands for, of fields [..., T].
 
         Args:
             action: choices of the targets, then of each lever, end to end, [..., (1 + levers) * T].
-            reading: of batch shape [...].
+            need: instances that the reading asks for, [..., T].
+
+        Raises:
+            IndexError: a choice that there is not.
         """
         parts = np.split(action, 1 + len(self.levers), axis=-1) if self.levers else [action]
         levers = {
             lever: actions.decode_lever(part, mask)
             for lever, part, mask in zip(self.levers, parts[1:], self._lever_masks, strict=True)
         }
-        return Decision(self._targets(parts[0], reading), **levers)
+        return Decision(self._targets(parts[0], need), **levers)
 
-    def _targets(self, action: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:
+    def _targets(
+        self, action: npt.NDArray[np.int64], need: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         if self.action_mode == "targets":
             return actions.decode_targets(action, self.chain)
-        return actions.decode_offsets(action, actions.need(reading, self.chain), self.chain)
+        return actions.decode_offsets(action, need, self.chain)
 
     def mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
+        """`mask_of` the need that a reading asks for."""
+        return self.mask_of(actions.need(reading, self.chain))
+
+    def mask_of(self, need: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Actions that the types allow, a row each: of targets, then of every lever, [..., T, A].
 
         A is `choices`, or with levers the sum of `row_choices`.
         """
-        mask = self._target_mask(reading)
+        mask = self._target_mask(need)
         if not self.levers:
             return mask
-        spread = [np.broadcast_to(m, (*reading.batch, *m.shape)) for m in self._lever_masks]
+        spread = [np.broadcast_to(m, (*need.shape[:-1], *m.shape)) for m in self._lever_masks]
         return np.concatenate([mask, *spread], axis=-1)
 
-    def chain_mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
+    def chain_mask(self, need: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """The same in the order of the chain's action space, end to end, [..., choices of all]."""
         places = np.cumsum(self.row_choices)[:-1]
-        parts = np.split(self.mask(reading), places, axis=-1)
-        return np.concatenate([part.reshape(*reading.batch, -1) for part in parts], axis=-1)
+        parts = np.split(self.mask_of(need), places, axis=-1)
+        return np.concatenate([part.reshape(*need.shape[:-1], -1) for part in parts], axis=-1)
 
-    def _target_mask(self, reading: Reading) -> npt.NDArray[np.bool_]:
+    def _target_mask(self, need: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         if self.action_mode == "targets":
             mask = actions.target_mask(self.chain)
-            return np.broadcast_to(mask, (*reading.batch, *mask.shape))
-        return actions.offset_mask(actions.need(reading, self.chain), self.chain)
-
-    def reward(
-        self, reading: Reading, mean_pps: npt.ArrayLike, drop_cost: npt.ArrayLike
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Reward per NF type and its terms, [..., T]."""
-        return reward(reading, self.chain, mean_pps, drop_cost, self.weights)
+            return np.array(np.broadcast_to(mask, (*need.shape[:-1], *mask.shape)))
+        return actions.offset_mask(need, self.chain)
 
     def draw_drop_cost(self, rng: np.random.Generator, count: int) -> FloatArray:
         """Drop cost of `count` episodes, [count]."""

@@ -126,17 +126,17 @@ class ServiceChainVectorEnv(VectorEnv[Observation, Action, Any]):
         self.rollout.backend.close()
 
     def _observation(self) -> Observation:
-        return self.rollout.observation.reshape(self.num_envs, -1).copy()
+        return self.rollout.observation.reshape(self.num_envs, -1)
 
     def _info(self) -> dict[str, Any]:
-        chain, reading = self.task.chain, self.rollout.reading
+        reading, found = self.rollout.reading, self.rollout.found
         figures = {
-            "action_mask": np.array(self.task.mask(reading)),
+            "action_mask": self.task.mask_of(self.rollout.need),
             "drop_cost": self.rollout.drop_cost.copy(),
             "drop_rate": reading.drop_rate,
             "throughput_pps": reading.delivered_pps.copy(),
-            "core_usage": reading.core_usage(chain).sum(axis=-1),
-            "parked_cores": reading.parked_cores(chain).sum(axis=-1),
+            "core_usage": found.cores.copy(),
+            "parked_cores": found.parked.copy(),
         }
         present = np.ones(self.num_envs, dtype=np.bool_)
         return figures | {f"_{name}": present for name in figures}

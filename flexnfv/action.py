@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled, plain
 from flexnfv.decision import KEEP, Decision, choices, shown
 from flexnfv.mapping import RENDEZVOUS, MappingKind
 from flexnfv.reading import Reading
@@ -33,10 +34,30 @@ def decode_offsets(
     Raises:
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
-    if (np.asarray(action).astype(np.uint64) >= len(OFFSETS)).any():  # Negative ones become huge.
+    targets = np.empty(need.shape, np.int64)
+    rows, limits = (-1, chain.types), (plain(chain.min_instances), plain(chain.max_instances))
+    inside = compiled(fill_offsets)(
+        plain(action).reshape(rows), plain(need).reshape(rows), *limits, targets.reshape(rows)
+    )
+    if not inside:
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
-    targets = need + OFFSETS[action]
-    return np.asarray(np.minimum(np.maximum(targets, chain.min_instances), chain.max_instances))
+    return targets
+
+
+def fill_offsets(
+    action: npt.NDArray[np.int64],
+    need: npt.NDArray[np.int64],
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.int64],
+) -> bool:
+    """Fill in targets [N, T]; whether all actions are offsets. To be compiled."""
+    for n in range(action.shape[0]):
+        for t in range(action.shape[1]):
+            if action[n, t] < 0 or action[n, t] >= len(OFFSETS):
+                return False
+            targets[n, t] = min(max(need[n, t] + OFFSETS[action[n, t]], low[t]), high[t])
+    return True
 
 
 def choose(
@@ -82,11 +103,29 @@ def offset_mask(need: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray
 
     Where none does, the one nearest to the limits is allowed: every row has a True.
     """
-    raw = need[..., None] + OFFSETS
-    low = chain.min_instances[:, None]
-    high = chain.max_instances[:, None]
-    outside = np.maximum(np.maximum(low - raw, raw - high), 0)
-    return np.asarray(outside == outside.min(axis=-1, keepdims=True))
+    mask = np.empty((*need.shape, len(OFFSETS)), np.bool_)
+    limits = plain(chain.min_instances), plain(chain.max_instances)
+    compiled(fill_offset_mask)(
+        plain(need).reshape(-1, chain.types), *limits, mask.reshape(-1, chain.types, len(OFFSETS))
+    )
+    return mask
+
+
+def fill_offset_mask(
+    need: npt.NDArray[np.int64],
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
+    mask: npt.NDArray[np.bool_],
+) -> None:
+    """Fill in the mask of offsets, [N, T, len(OFFSETS)]. To be compiled."""
+    for n in range(need.shape[0]):
+        for t in range(need.shape[1]):
+            first, last = low[t] - need[n, t], high[t] - need[n, t]
+            # Where no offset is within the limits: the lowest, or the highest, is nearest.
+            first = min(first, OFFSETS[-1])
+            last = max(last, OFFSETS[0])
+            for k in range(len(OFFSETS)):
+                mask[n, t, k] = first <= OFFSETS[k] <= last
 
 
 def target_mask(chain: ServiceChain) -> npt.NDArray[np.bool_]:

@@ -60,12 +60,13 @@ class Timing:
     Attributes:
         late: intervals whose edge had passed before their step came.
         lag_p99_s: how long after their edges readings were taken, 99th percentile, seconds.
-        off_rate: seconds in which the generator's rate was off by more than 1 %.
+        seconds_off_rate: seconds in which the generator was off the rate (`is_off_rate` of
+            `flexnfv.records`).
     """
 
     late: int
     lag_p99_s: float
-    off_rate: int
+    seconds_off_rate: int
 
 
 def timing_of(backend: object) -> Timing | None:

@@ -45,8 +45,11 @@ def compiled(function: F, *, inline: bool = False) -> F:
 
 
 def writer(
-    module: str, entries: Sequence[tuple[str, Callable[[Any, int], float], float, float]]
-) -> Callable[[npt.NDArray[Any], Any, int], None]:
+    module: str,
+    entries: Sequence[tuple[str, Callable[[Any, int], float], float, float]],
+    *,
+    optional: bool = False,
+) -> Callable[..., None]:
     """A plain function `write(rows, of, count)` that fills rows from a table, column by column.
 
     It is written out, since numba compiles no loop over functions.
@@ -55,15 +58,21 @@ def writer(
         module: that the table stands in.
         entries: of every column its name, a function of `of` and a row's number, and the bounds
             that its value is kept within.
+        optional: it takes the columns' `weights`, too, and leaves out those of weight 0.
     """
-    lines = ["def write(rows, of, count):"]
+    lines = [f"def write(rows, of, count{', weights' if optional else ''}):"]
     namespace: dict[str, Any] = {}
     for place, (name, function, low, high) in enumerate(entries):
-        function.__name__ = name
-        namespace[name] = function
-        lines.append("    for r in range(count):")
-        lines.append(f"        rows[r, {place}] = min(max({name}(of, r), {low!r}), {high!r})")
-    write: Callable[[npt.NDArray[Any], Any, int], None]
+        namespace[f"make_{name}"] = function
+        lines.append(f"    if weights[{place}] != 0.0:" if optional else "    if True:")
+        lines.append("        for r in range(count):")
+        value = f"make_{name}(of, r)"
+        value = value if low == -np.inf else f"max({value}, {low!r})"
+        value = value if high == np.inf else f"min({value}, {high!r})"
+        lines.append(f"            rows[r, {place}] = {value}")
+        if function.__name__ == "<lambda>":
+            function.__name__ = f"make_{name}"  # a name of its own in numba's cache
+    write: Callable[..., None]
     write = _written("write", module, "\n".join(lines), namespace)
     return write
 

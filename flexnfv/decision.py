@@ -149,11 +149,11 @@ def check_decision(wanted: Decision | npt.ArrayLike, shape: tuple[int, ...]) -> 
         ValueError: a field of another shape, not whole numbers, not finite, or out of its range.
     """
     given = Decision.of(wanted)
-    values: dict[str, Any] = {name: getattr(given, name) for name in FIELDS}
-    for name, value in values.items():
-        if value is not None:
-            values[name] = _checked(name, value, shape)
-    return Decision(**values)
+    levers = (
+        None if values is None else _checked(name, values, shape)
+        for name, values in ((name, getattr(given, name)) for name in LEVERS)
+    )
+    return Decision(_checked("targets", given.targets, shape), *levers)
 
 
 def _checked(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> IntArray:

@@ -7,6 +7,7 @@ a type does not use stay `STOPPED` with zeros.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
@@ -159,6 +160,30 @@ class Reading:
         """Field names and their arrays."""
         for name in FIELDS:
             yield name, self.__dict__[name]
+
+    def to_bytes(self) -> bytes:
+        """All arrays, one behind the other."""
+        arrays: list[Any] = [array for _, array in self.items()]
+        try:
+            return b"".join(arrays)
+        except BufferError:  # not contiguous
+            return b"".join([array.tobytes() for array in arrays])
+
+    @classmethod
+    def from_bytes(cls, body: bytes, types: int, slots: int) -> Self:
+        """The single reading of `to_bytes`, with arrays of its own.
+
+        Raises:
+            ValueError: so many bytes are no reading of that many NF types and slots.
+        """
+        place, arrays = 0, {}
+        for name, shape, dtype in _layout(types, slots):
+            size = math.prod(shape)
+            arrays[name] = np.frombuffer(body, dtype, size, place).reshape(shape).copy()
+            place += size * dtype.itemsize
+        if place != len(body):
+            raise ValueError(f"{len(body)} bytes are no reading, which has {place}")
+        return cls.of(arrays)
 
     def copy(self) -> Self:
         """A reading of its own; a backend may reuse its buffers in the next step."""

@@ -75,10 +75,25 @@ def wanted_pps(trace: Trace | None, reading: Reading) -> Array:
     return trace.mean_between(reading.time_s - reading.interval_s, reading.time_s)
 
 
+def is_off_rate(error: Array | float, due: Array | float, length_s: Array | float = 1.0) -> Array:
+    """What "off the rate" means, everywhere: by more than 1 % of a second's packets, and of one.
+
+    Of a longer time than a second it is 1 % of its own packets. One packet more or less is
+    rounding, as are the last digits of what a model adds up.
+
+    Args:
+        error: packets that were sent or offered, less those that were due.
+        due: packets.
+        length_s: seconds in which they were.
+    """
+    allowed = RATE_WITHIN * due / np.minimum(np.maximum(length_s, _ROUNDING_S), 1.0)
+    return np.asarray(np.abs(error) > np.maximum(allowed, 1.0))
+
+
 def off_rate(reading: Reading, wanted: Array) -> Array:
     """Whether readings were offered another rate than wanted: alone, or in the second they end in.
 
-    Either way by more than 1 % of a second's packets, or of a longer reading's.
+    See `is_off_rate`.
 
     Args:
         reading: consecutive readings along its first axis, [N, ...].
@@ -91,19 +106,13 @@ def off_rate(reading: Reading, wanted: Array) -> Array:
     length_s = reading.interval_s.reshape(rows)
     due = wanted.reshape(rows) * length_s
     error = reading.offered_pps.reshape(rows) * length_s - due
-    found = _off(error, due, length_s)
+    found = is_off_rate(error, due, length_s)
     second = np.ceil(reading.time_s.reshape(rows) - _ROUNDING_S)
     for column in range(found.shape[1]):
         _, of = np.unique(second[:, column], return_inverse=True)
         sums = [np.bincount(of, each[:, column]) for each in (error, due, length_s)]
-        found[:, column] |= _off(*sums)[of]
+        found[:, column] |= is_off_rate(*sums)[of]
     return found.reshape(wanted.shape)
-
-
-def _off(error: Array, due: Array, length_s: Array) -> Array:
-    allowed = RATE_WITHIN * due / np.minimum(np.maximum(length_s, _ROUNDING_S), 1.0)
-    # What a model adds up differs in its last digits; a packet more or less is rounding.
-    return np.asarray(np.abs(error) > np.maximum(allowed, 1.0))
 
 
 def decision_columns(decisions: Sequence[Array]) -> dict[str, Array]:

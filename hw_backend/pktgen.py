@@ -30,6 +30,7 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.flows import FlowSet
 from flexnfv.hw_backend.build import PKTGEN, built
 from flexnfv.hw_backend.leftovers import remove_dpdk_files
+from flexnfv.records import is_off_rate
 from flexnfv.traces.files import write
 from flexnfv.traces.trace import Trace
 
@@ -172,7 +173,7 @@ class Period:
     @property
     def on_rate(self) -> bool:
         """True when what was sent is within 1 % (or one packet) of what was wanted."""
-        return abs(self.sent - self.wanted) <= max(1.0, 0.01 * self.wanted)
+        return not bool(is_off_rate(self.sent - self.wanted, self.wanted))
 
 
 @dataclass(frozen=True)

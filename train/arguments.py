@@ -15,8 +15,7 @@ from flexnfv.backends import description_of
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import InputError
 from flexnfv.options import backend_options
-from flexnfv.reward import TERMS, RewardWeights
-from flexnfv.suggest import known
+from flexnfv.reward import RewardWeights
 from flexnfv.traces import TraceSet, as_trace_set
 from flexnfv.train import live
 
@@ -112,7 +111,7 @@ class Args:
     @property
     def reward_weights(self) -> RewardWeights:
         """What the reward's terms weigh."""
-        return reward_weights(self.weights)
+        return RewardWeights.parse(self.weights)
 
     @property
     def tried_drop_costs(self) -> npt.NDArray[np.float64]:
@@ -142,25 +141,6 @@ def quick(args: Args) -> Args:
     )
 
 
-def reward_weights(pairs: Sequence[str]) -> RewardWeights:
-    """Weights of the reward's terms from TERM=WEIGHT pairs.
-
-    Raises:
-        InputError: an unknown term (the nearest is given), or a weight that is none.
-    """
-    given: dict[str, float] = {}
-    for pair in pairs:
-        term, _, weight = pair.partition("=")
-        known(term, TERMS, kind="term of the reward", where="--weights")
-        try:
-            given[term] = float(weight)
-        except ValueError:
-            raise InputError(
-                f"{pair!r} has no number", where="--weights", fix="write TERM=WEIGHT"
-            ) from None
-    return RewardWeights(**given)
-
-
 def check(args: Args) -> None:
     """Refuse arguments that cannot work, before anything is written.
 
@@ -178,7 +158,7 @@ def check(args: Args) -> None:
         raise InputError(
             f"are {low:g} and {high:g}", where="--drop_costs", fix="give a lower and a higher one"
         )
-    reward_weights(args.weights)
+    RewardWeights.parse(args.weights)
     most = description_of(args.backend).batch
     _ = args.backend_options  # a wrong one is refused here
     if most is not None and (args.chains or most) > most:

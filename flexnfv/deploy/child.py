@@ -17,6 +17,7 @@ from flexnfv.deploy.punctual import go_last
 from flexnfv.deploy.wire import Kind, Message
 from flexnfv.errors import InputError
 from flexnfv.policy import Policy, make_policy
+from flexnfv.reading import Reading
 
 _URGENT_NICENESS = -10
 
@@ -65,7 +66,7 @@ def serve(
         link.send(wire.pack(Message(Kind.READY)))
         while data := link.recv(wire.LIMIT):
             question = wire.unpack(data)
-            reading = wire.body_reading(question.body, chain.types, chain.slots)
+            reading = Reading.from_bytes(question.body, chain.types, chain.slots)
             answer = ask(policy.decide, reading, chain)
             link.send(wire.pack(wire.answer_message(answer, question.number)))
             if answer.decision is not None and (kept := _state(policy)):

@@ -210,7 +210,7 @@ class OwnProcess:
         if not self._ready or self._link is None:
             return
         self._number += 1
-        body = wire.reading_body(reading)
+        body = reading.to_bytes()
         try:
             self._link.send(wire.pack(Message(Kind.READING, self._number, body=body)))
         except OSError:

@@ -1,4 +1,4 @@
-"""What the fork server of policies imports, so that a new process is ready in milliseconds.
+"""What the fork server of policies imports: a new policy's process is then ready in milliseconds.
 
 Importing numba and reading the machine code of the law and of observations takes most of a second,
 in which a policy that was started anew would be taken for one that hangs.

@@ -20,7 +20,6 @@ from flexnfv.chain import ServiceChain
 from flexnfv.decision import FIELDS, Decision
 from flexnfv.deploy.answer import Answer, Fault, judge
 from flexnfv.errors import InputError
-from flexnfv.reading import Reading
 
 LIMIT = 160_000
 """Bytes of a message: Linux's default socket buffer carries so many in one packet."""
@@ -68,22 +67,6 @@ def unpack(data: bytes) -> Message:
     """The message of those bytes."""
     kind, number, decision_s = _HEAD.unpack_from(data)
     return Message(Kind(kind), number, decision_s, data[_HEAD.size :])
-
-
-def reading_body(reading: Reading) -> bytes:
-    """All arrays of a reading, one behind the other."""
-    return b"".join(array.tobytes() for _, array in reading.items())
-
-
-def body_reading(body: bytes, types: int, slots: int) -> Reading:
-    """The reading of `reading_body`, with arrays of its own, as those that a backend makes."""
-    place = 0
-    arrays = {}
-    for name, like in Reading.zeros(types, slots).items():
-        flat = np.frombuffer(body, like.dtype, like.size, place)
-        arrays[name] = flat.reshape(like.shape).copy()
-        place += like.nbytes
-    return Reading(**arrays)
 
 
 def answer_message(answer: Answer, number: int) -> Message:

@@ -25,7 +25,7 @@ from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.records import Episode
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
-from flexnfv.experiments.runner import Runner, kept, rates_off, traffic_claim
+from flexnfv.experiments.runner import Runner, kept, rate_errors, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
 from flexnfv.policy import BasePolicy, Policy, make_policy
 from flexnfv.reading import Reading
@@ -240,7 +240,7 @@ def fidelity(
                 findings.append(
                     replace(
                         found,
-                        claims=(traffic_claim(rates_off(other, trace)), *found.claims),
+                        claims=(traffic_claim(rate_errors(other, trace)), *found.claims),
                         notes=(*found.notes, *_scales(policy_chain, description)),
                     )
                 )

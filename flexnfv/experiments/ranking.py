@@ -29,7 +29,7 @@ from flexnfv.evaluation.statistics import Interval
 from flexnfv.evaluation.traffic import Peak, Traffic, resolve
 from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
-from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
+from flexnfv.experiments.runner import Runner, rate_errors, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def compare(number: int, trace: str, model: Result, other: Result, backend: str)
     pairs = len(names) * (len(names) - 1) // 2
     off = np.concatenate(
         [
-            rates_off(by_second(other.episode(spec, 0, seed)), other.grid.traces[0])
+            rate_errors(by_second(other.episode(spec, 0, seed)), other.grid.traces[0])
             for spec in other.grid.specs
             for seed in other.grid.seeds
         ]

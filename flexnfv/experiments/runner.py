@@ -54,7 +54,7 @@ class Runner:
         self._backend: Backend | None = None
         self._episodes: dict[tuple[ServiceChain, str, str, int], Episode] = {}
         self.reproducible = False
-        self._rates_off: list[npt.NDArray[np.float64]] = []
+        self._rate_errors: list[npt.NDArray[np.float64]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +100,7 @@ class Runner:
         if key not in self._episodes:
             self._episodes[key] = self.run(chain, make_policy(policy), trace, seed)
         episode = self._episodes[key]
-        self._rates_off.append(rates_off(episode, trace))
+        self._rate_errors.append(rate_errors(episode, trace))
         return episode
 
     def episodes(self, chain: ServiceChain, policy: str, trace: Trace) -> list[Episode]:
@@ -134,10 +134,10 @@ class Runner:
         A generator that other processes keep from the cores sends late and then too much: the
         other claims then say nothing of the chain. Nothing is claimed without an episode.
         """
-        if not self._rates_off:
+        if not self._rate_errors:
             return ()
-        off = np.concatenate(self._rates_off)
-        self._rates_off.clear()
+        off = np.concatenate(self._rate_errors)
+        self._rate_errors.clear()
         return (traffic_claim(off),)
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class Runner:
             self._backend = None
 
 
-def rates_off(episode: Episode, trace: Trace) -> npt.NDArray[np.float64]:
+def rate_errors(episode: Episode, trace: Trace) -> npt.NDArray[np.float64]:
     """Relative distance of every reading's offered rate from the trace's over the same time.
 
     A late reading covers several intervals, so time counts, not the reading's number.
@@ -158,7 +158,7 @@ def rates_off(episode: Episode, trace: Trace) -> npt.NDArray[np.float64]:
 
 
 def traffic_claim(off: npt.NDArray[np.float64]) -> Claim:
-    """Whether the offered rate was the trace's, from what `rates_off` found."""
+    """Whether the offered rate was the trace's, from what `rate_errors` found."""
     kept = float((off <= RATE_WITHIN).mean())
     return Claim(
         "the traffic was the trace's",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -169,7 +170,8 @@ class BatchModel:
         o.mapping[chosen] = chain.mapping_kinds
         s.spread_by[chosen] = chain.mapping_kinds
         s.used[chosen] = chain.initial_instances
-        self._run(chosen, [self._keep[: chosen.size] for _ in FIELDS], decides=False)
+        nothing = self._keep[: chosen.size]
+        self._run(chosen, [nothing for _ in FIELDS], decides=False)
         return self.reading
 
     def step(
@@ -205,8 +207,8 @@ class BatchModel:
         self._state.doomed[env, nf_type, slot] = True
         self._state.dying[env] = True
 
-    def _run(self, envs: IntArray, fields: list[IntArray], *, decides: bool) -> None:
-        """Let an interval pass; `fields` are a decision's, in their order."""
+    def _run(self, envs: IntArray, fields: Sequence[IntArray], *, decides: bool) -> None:
+        """Advance environments; `fields` are those of a decision, [n, T] each, in their order."""
         arguments = envs, *fields, decides, 0, 1
         if self.plain:
             with np.errstate(over="ignore"):  # 64-bit words wrap

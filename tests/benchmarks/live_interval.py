@@ -115,7 +115,7 @@ def measure(chain: ServiceChain, policy: str, trace: Trace, scale: float) -> Pun
             by_policy,
             np.array(backend.lag_s),
             np.array(decisions),
-            backend.timing.off_rate,
+            backend.timing.seconds_off_rate,
         )
     finally:
         backend.close()

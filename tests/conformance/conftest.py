@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from flexnfv.backend import Backend, Single
+from flexnfv.backend import Backend, IntArray, Single
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.decision import Decision
 from flexnfv.reading import Reading
 from flexnfv.traces import Trace
 
@@ -55,6 +56,11 @@ class Run:
     def step(self, *targets: int) -> Reading:
         """One step; its reading."""
         self.readings.append(self.backend.step(np.array(targets)).copy())
+        return self.last
+
+    def decide(self, targets: IntArray, **levers: IntArray) -> Reading:
+        """One step with levers; its reading."""
+        self.readings.append(self.backend.step(Decision(targets, **levers)).copy())
         return self.last
 
     def until(self, condition: Callable[[Reading], bool], *targets: int) -> Reading:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from flexnfv.backend import Backend, Clocked, Description
-from flexnfv.decision import Decision
+from flexnfv.decision import KEEP, Decision
 from flexnfv.errors import InputError
+from flexnfv.mapping import MappingKind
 from flexnfv.reading import Reading, same_layout
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
@@ -353,3 +354,55 @@ def test_chains_that_are_not_named_stay_as_they_are(make: Make) -> None:
     assert again[1] == stepped[1]
     assert again.time_s[0] == pytest.approx(INTERVAL_S)
     assert backend.remaining.tolist() == [4, 7]
+
+
+def test_spares_beyond_those_wanted_are_stopped_the_longest_parked_first(make: Make) -> None:
+    run = Run(make(), steady(CALM, 6 * PATIENCE))
+    run.until(runs(4, 1, 1), 4, 1, 1)
+    run.until(lambda r: bool(r.blocked[0] == 1), 3, 1, 1)
+    first = np.flatnonzero(run.last.state[0] == BLOCKED)
+    run.until(lambda r: bool(r.blocked[0] == 3), 1, 1, 1)
+    kept = run.decide(np.array([1, 1, 1]), spares=np.array([KEEP, KEEP, KEEP]))
+    assert kept.stops.tolist() == [0, 0, 0]
+    before = len(run.readings)
+    run.decide(np.array([1, 1, 1]), spares=np.array([2, 0, 0]))
+    for _ in range(PATIENCE):
+        if run.last.blocked[0] == 2:
+            break
+        run.step(1, 1, 1)
+    assert run.last.blocked.tolist() == [2, 0, 0]
+    assert (run.last.state[0][first] == STOPPED).all()
+    assert sum(reading.stops for reading in run.readings[before:]).tolist() == [1, 0, 0]
+    # The lever acts in its own decision only.
+    assert run.step(1, 1, 1).stops.tolist() == [0, 0, 0]
+
+
+def test_a_spare_that_is_wanted_is_rerun_and_not_stopped(make: Make) -> None:
+    run = Run(make(), steady(CALM, 5 * PATIENCE))
+    run.until(runs(3, 1, 1), 3, 1, 1)
+    run.until(lambda r: bool(r.blocked[0] == 2), 1, 1, 1)
+    reading = run.decide(np.array([2, 1, 1]), spares=np.zeros(3, np.int64))
+    assert (int(reading.reruns[0]), int(reading.stops[0])) == (1, 1)
+
+
+def test_a_mapping_holds_from_its_decision_on(make: Make) -> None:
+    run = Run(make(mapping="algorithm1"), steady(CALM, 3 * PATIENCE))
+    assert run.last.mapping.tolist() == [MappingKind.ALGORITHM1] * 3
+    run.until(runs(3, 1, 1), 3, 1, 1)
+    wanted = np.array([MappingKind.EVEN, KEEP, KEEP])
+    reading = run.decide(np.array([3, 1, 1]), mapping=wanted)
+    assert reading.mapping.tolist() == [MappingKind.EVEN, *[MappingKind.ALGORITHM1] * 2]
+    assert run.step(3, 1, 1).mapping[0] == MappingKind.EVEN
+    share = max(float(a / run.last.arrived_pps[0].sum()) for a in run.last.arrived_pps[0])
+    assert share == pytest.approx(1 / 3, abs=0.05)
+    again = Run(run.backend.backend, steady(CALM, 4))
+    assert again.last.mapping.tolist() == [MappingKind.ALGORITHM1] * 3
+
+
+@pytest.mark.parametrize("lever", ["mapping", "spares"])
+def test_levers_that_make_no_sense_are_refused(make: Make, lever: str) -> None:
+    backend = Run(make(), steady(CALM, 10)).backend
+    for wrong in (np.array([0, 0]), np.array([-2, 0, 0]), np.array([0.5, 0, 0])):
+        with pytest.raises(InputError, match=lever):
+            backend.step(Decision(np.ones(3, np.int64), **{lever: wrong}))
+    backend.step(np.array([1, 1, 1]))

@@ -236,10 +236,10 @@ def test_what_the_generator_did_not_keep_is_known_after_its_end(make: Make) -> N
     period = Period(1.0, 1.0, 1000, 900, 100, 1000.0, 900.0, 54000)
     backend._generator.periods.append(period)
     Single(backend).step(ONE)
-    off = backend.timing.off_rate
+    off = backend.timing.seconds_off_rate
     assert off >= 1
     backend.close()
-    assert backend.timing.off_rate >= off
+    assert backend.timing.seconds_off_rate >= off
     Single(backend).reset(steady())
     assert period not in backend._generator.periods
 

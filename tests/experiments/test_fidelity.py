@@ -86,7 +86,9 @@ def late(found: Episode, first: int, last: int) -> Episode:
 def test_a_late_reading_is_compared_over_all_the_seconds_that_it_covers() -> None:
     ours = episode(load_chain("paper"), "watermark")
     theirs = late(ours, 20, 59)
-    theirs = replace(theirs, facts={"timing": {"late": 39, "lag_p99_s": 0.0004, "off_rate": 0}})
+    theirs = replace(
+        theirs, facts={"timing": {"late": 39, "lag_p99_s": 0.0004, "seconds_off_rate": 0}}
+    )
     (near, _) = replay_claims(ours, theirs)
     assert near.measured == "in 100.0% of 120 seconds, 120 of them compared"
     theirs.chain["delivered_pps"][20] *= 1.1  # one reading, a third of the run

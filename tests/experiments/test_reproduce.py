@@ -19,7 +19,7 @@ from flexnfv.errors import BackendError, InputError
 from flexnfv.experiments import fig3, paper
 from flexnfv.experiments.findings import Finding
 from flexnfv.experiments.reproduce import EXPERIMENTS, _intervals, reproduce
-from flexnfv.experiments.runner import Runner, rates_off, traffic_claim
+from flexnfv.experiments.runner import Runner, rate_errors, traffic_claim
 from flexnfv.model import ModelBackend
 from flexnfv.policy import make_policy
 from flexnfv.reading import Reading
@@ -158,7 +158,7 @@ def test_traffic_that_is_not_the_traces_is_told() -> None:
         assert runner.traffic() == ()
         runner.episode(chain, "static", fig3.trace(), 0)
         assert len(runner.traffic()) == 1
-    off = rates_off(episode, paper.constant(4, chain, 22))
+    off = rate_errors(episode, paper.constant(4, chain, 22))
     assert (off > 0.01).sum() == fig3.UP_S - fig3.DOWN_S
     assert not traffic_claim(off).holds
 
