@@ -139,7 +139,7 @@ def find(
 def hold(n: int, start: int, types: Types, known: Known, prices: Prices, found: Found) -> None:
     """Fill in what a chain needs and which cores it holds; `start` is its row in `types`."""
     cores = parked = 0.0
-    for t in range(len(prices.cores)):
+    for t in range(prices.cores.shape[0]):
         r = start + t
         found.need[n, t] = np.int64(np.ceil(types.demand_pps[r] / known.capacity_pps[r]))
         cores += (types.running[r] + types.launching[r] + types.draining[r]) * prices.cores[t]
@@ -160,7 +160,7 @@ def reward(
     """Fill in a chain's reward and its terms; `start` is its row in `types`."""
     mean_pps, drop_cost = episodes.mean_pps[n], episodes.drop_cost[n]
     interval = Interval(n, start, types, spent, prices, mean_pps, drop_cost)
-    cost(interval, len(prices.cores), weights, found.terms[n], found.value[n])
+    cost(interval, prices.cores.shape[0], weights, found.terms[n], found.value[n])
 
 
 def add(n: int, spent: Spent, through: Through, found: Found) -> None:
