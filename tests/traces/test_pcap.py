@@ -94,7 +94,7 @@ TIMES = [START, START + 0.25, START + 0.5, START + 2.75]
         ("big-nano.pcap", pcap([(t, frame()) for t in TIMES], magic=NANO, order=">")),
         ("a.pcapng", pcapng([(0, round(t * 1e6), frame()) for t in TIMES], [(65535, 6)])),
         ("nano.pcapng", pcapng([(0, round(t * 1e9), frame()) for t in TIMES], [(65535, 9)])),
-        ("a.pcap.gz", gzip.compress(pcap([(t, frame()) for t in TIMES]))),
+        ("a.pcap.gz", gzip.compress(pcap([(t, frame()) for t in TIMES]), mtime=0)),
         (
             "two-clocks.pcapng",
             pcapng(
