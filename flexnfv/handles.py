@@ -164,6 +164,11 @@ def _read_shape(context: Any, builder: Any, kind: FieldType, words: Any) -> Any:
     return cgutils.pack_array(builder, [_read_word(builder, words, one) for one in kind.lengths])
 
 
+@lower_builtin(len, FieldType)  # type: ignore[untyped-decorator]
+def _read_length(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _read_word(builder, args[0], sig.args[0].lengths[0])
+
+
 def _read_word(builder: Any, words: Any, place: int) -> Any:
     word = builder.load(builder.gep(words, [ir.Constant(ir.IntType(64), place)]))
     word.set_metadata("invariant.load", builder.module.add_metadata([]))

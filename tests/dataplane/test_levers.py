@@ -178,7 +178,7 @@ def test_what_a_live_backend_is_and_carries_is_known_before_it_is_made() -> None
     assert (described.name, described.batch) == ("dpdk", 1)
     assert described.clocked
     assert described.exclusive
-    assert LiveBackend.carried_pps({}) == CARRIED_PPS * 20
-    assert LiveBackend.carried_pps({"max_pps": 3e5, "scale": "1/10"}) == pytest.approx(3e6)
+    assert LiveBackend.carried_pps() == CARRIED_PPS * 20
+    assert LiveBackend.carried_pps(max_pps=3e5, scale="1/10") == pytest.approx(3e6)
     with pytest.raises(InputError, match="no scale"):
-        LiveBackend.carried_pps({"scale": "much"})
+        LiveBackend.carried_pps(scale="much")

@@ -212,7 +212,7 @@ MIXED = pcapng([(0, START * 10**6, frame()), (1, START * 10**6, frame())], [(655
     ("name", "data", "says"),
     [
         ("empty.pcap", b"", "not a readable pcap"),
-        ("empty.pcapng.gz", gzip.compress(b""), "not a readable pcap"),
+        ("empty.pcapng.gz", gzip.compress(b"", mtime=0), "not a readable pcap"),
         ("header.pcap", GOOD[:10], "not a readable pcap"),
         ("none.pcap", GOOD[:24], "holds no packet"),
         ("none.pcapng", pcapng([], [(65535, 6)]), "holds no packet"),
@@ -220,7 +220,7 @@ MIXED = pcapng([(0, START * 10**6, frame()), (1, START * 10**6, frame())], [(655
         ("head.pcap", GOOD + b"\0" * 5, "is truncated after packet 4"),
         ("tail.pcapng", GOOD_NG[:-7], "is truncated after packet 3"),
         ("text.pcap", b"t_s,pps\n0,1\n", "not a readable pcap"),
-        ("cut.pcap.gz", gzip.compress(GOOD)[:-12], "not a whole gzip file"),
+        ("cut.pcap.gz", gzip.compress(GOOD, mtime=0)[:-12], "not a whole gzip file"),
         ("plain.pcap.gz", GOOD, "not a whole gzip file"),
         ("mixed.pcapng", MIXED, "mixes interfaces"),
     ],
