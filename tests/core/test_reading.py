@@ -103,3 +103,15 @@ def test_every_field_says_its_dtype_dimensions_unit_and_meaning() -> None:
         assert described[name]["doc"]
     assert same_layout(zeros, zeros.copy())
     assert not same_layout(zeros, Reading.zeros(2, 5, (3,)))
+
+
+def test_bytes_of_a_reading_give_it_back_with_arrays_of_its_own() -> None:
+    batch = Reading.zeros(3, 4, (2,))
+    for number, (_, array) in enumerate(batch.items()):
+        array[...] = number % 2
+    body = batch[1].to_bytes()
+    again = Reading.from_bytes(body, 3, 4)
+    assert again == batch[1]
+    again.queue[...] = 7.0
+    with pytest.raises(ValueError, match="no reading"):
+        Reading.from_bytes(body + b"\0", 3, 4)

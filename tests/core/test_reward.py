@@ -107,3 +107,29 @@ def test_a_batch_is_rewarded_row_by_row() -> None:
 def test_a_weight_that_is_no_cost_is_refused(weight: float) -> None:
     with pytest.raises(InputError, match="weight launch"):
         RewardWeights(launch=weight)
+
+
+def test_weights_come_from_pairs_and_those_not_named_from_their_entries() -> None:
+    weights = RewardWeights.parse(["launch=0.1", "parked=0"])
+    assert (weights.launch, weights.parked, weights.cores) == (0.1, 0.0, TERMS["cores"].weight)
+    assert weights == RewardWeights(launch=0.1, parked=0.0)
+    assert weights.used == ("cores", "drops", "launch")
+
+
+@pytest.mark.parametrize(
+    ("pair", "line"),
+    [
+        ("lunch=1", "did you mean 'launch'"),
+        ("launch", "write TERM=WEIGHT"),
+        ("launch=many", "has no number"),
+        ("launch=-1", "weight launch"),
+    ],
+)
+def test_a_pair_that_makes_no_sense_is_one_line(pair: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        RewardWeights.parse([pair])
+
+
+def test_every_term_says_what_its_weight_is() -> None:
+    for name, term in TERMS.items():
+        assert (term.name, bool(term.doc)) == (name, True)
