@@ -15,6 +15,7 @@ from flexnfv.errors import InputError
 from flexnfv.evaluation.fronts import settings
 from flexnfv.policy import make_policy, registered
 from flexnfv.policy_batch import PolicyBatch
+from flexnfv.spec import bundle_of, is_bundle, policy_spec
 from flexnfv.suggest import known
 from flexnfv.traces import Trace
 
@@ -59,7 +60,7 @@ def candidate(text: str) -> Candidate:
         if not specs:
             raise InputError("no bundle matches", where=repr(spec), fix="check the pattern")
         return Candidate(name, specs)
-    if spec.endswith(".onnx") and not Path(spec).is_file():
+    if (bundle := bundle_of(spec)) is not None and not bundle.is_file():
         raise InputError("no such bundle", where=repr(spec), fix="check the path")
     return Candidate(name, (spec,))
 
@@ -104,7 +105,7 @@ def with_baseline(found: Sequence[Candidate], baseline: str) -> list[Candidate]:
     names = [one.name for one in found]
     if baseline in names:
         return list(found)
-    if baseline.partition(":")[0] not in registered() and not Path(baseline).is_file():
+    if policy_spec(baseline).head not in registered():
         known(baseline, [*names, *registered()], kind="baseline")
     return [*found, candidate(baseline)]
 
@@ -117,7 +118,7 @@ def sweeps(found: Sequence[Candidate]) -> list[Candidate]:
     """
     points = registered()
     heuristics = dict.fromkeys(
-        spec.partition(":")[0] for one in found for spec in one.specs if "/" not in spec
+        policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec)
     )
     if BOUND in points:
         heuristics[BOUND] = None
@@ -150,7 +151,7 @@ def check(found: Iterable[Candidate], chain: ServiceChain, trace: Trace) -> None
 def fingerprint(spec: str) -> str:
     """What identifies a policy: its spec, and its bundle's bytes if it is one (SHA-256, hex)."""
     digest = hashlib.sha256(spec.encode())
-    path = Path(spec.partition("bundle=")[2].partition(",")[0] or spec)
-    if path.is_file():
-        digest.update(path.read_bytes())
+    bundle = bundle_of(spec)
+    if bundle is not None and bundle.is_file():
+        digest.update(bundle.read_bytes())
     return digest.hexdigest()

@@ -32,6 +32,7 @@ from flexnfv.evaluation.statistics import (
 from flexnfv.evaluation.store import Store
 from flexnfv.evaluation.sums import Sums
 from flexnfv.files import new_file
+from flexnfv.spec import is_bundle
 
 FEW_SEEDS: Final = 5
 CLAIM_SEEDS: Final = 10
@@ -188,7 +189,7 @@ class Result:
         found = []
         for one in self.named:
             count = len(one.specs)
-            if one.specs[0].endswith(".onnx") and count < CLAIM_SEEDS:
+            if is_bundle(one.specs[0]) and count < CLAIM_SEEDS:
                 few = "fewer than 5" if count < FEW_SEEDS else f"a claim takes {CLAIM_SEEDS}"
                 plural = "seed" if count == 1 else "seeds"
                 found.append(f"{one.name} was trained with {count} {plural}: {few}")
