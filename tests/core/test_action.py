@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexnfv.action import (
@@ -60,11 +60,13 @@ needs = st.lists(st.integers(0, 60), min_size=6, max_size=6).map(np.array)
 actions = st.lists(st.integers(0, len(OFFSETS) - 1), min_size=6, max_size=6).map(np.array)
 
 
+@settings(deadline=None)  # the first call may compile
 @given(needs)
 def test_every_type_has_an_allowed_action(needed: np.ndarray) -> None:
     assert offset_mask(needed, SIX).any(axis=-1).all()
 
 
+@settings(deadline=None)  # the first call may compile
 @given(needs, actions)
 def test_targets_lie_within_the_limits_and_allowed_ones_are_what_was_asked(
     needed: np.ndarray, action: np.ndarray
@@ -79,6 +81,7 @@ def test_targets_lie_within_the_limits_and_allowed_ones_are_what_was_asked(
     assert allowed[inside].all()
 
 
+@settings(deadline=None)  # the first call may compile
 @given(needs)
 def test_masks_of_a_batch_are_those_of_its_rows(needed: np.ndarray) -> None:
     batch = np.stack([needed, needed[::-1]])
