@@ -35,9 +35,9 @@ def decode_offsets(
         IndexError: an action outside 0 .. len(OFFSETS) - 1.
     """
     targets = np.empty(need.shape, np.int64)
-    rows, limits = (-1, chain.types), (plain(chain.min_instances), plain(chain.max_instances))
+    rows = -1, chain.types
     inside = compiled(fill_offsets)(
-        plain(action).reshape(rows), plain(need).reshape(rows), *limits, targets.reshape(rows)
+        plain(action).reshape(rows), plain(need).reshape(rows), *chain.limits, targets.reshape(rows)
     )
     if not inside:
         raise IndexError(f"actions must lie within 0 .. {len(OFFSETS) - 1}")
@@ -104,10 +104,8 @@ def offset_mask(need: npt.NDArray[np.int64], chain: ServiceChain) -> npt.NDArray
     Where none does, the one nearest to the limits is allowed: every row has a True.
     """
     mask = np.empty((*need.shape, len(OFFSETS)), np.bool_)
-    limits = plain(chain.min_instances), plain(chain.max_instances)
-    compiled(fill_offset_mask)(
-        plain(need).reshape(-1, chain.types), *limits, mask.reshape(-1, chain.types, len(OFFSETS))
-    )
+    rows = mask.reshape(-1, chain.types, len(OFFSETS))
+    compiled(fill_offset_mask)(plain(need).reshape(rows.shape[:2]), *chain.limits, rows)
     return mask
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import operator
 import struct
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numba
@@ -71,7 +72,7 @@ class HandleType(types.Type):
 
 def _letters(table: Any) -> dict[str, tuple[str, ...]]:
     """What the dimensions of a table's arrays are called; those without letters by themselves."""
-    hints = get_type_hints(type(table), include_extras=True)
+    hints = _hints(table.__class__)
     return {
         name: tuple(get_args(hints[name])[1])
         if get_origin(hints[name]) is Annotated
@@ -79,6 +80,11 @@ def _letters(table: Any) -> dict[str, tuple[str, ...]]:
         for name, value in table._asdict().items()
         if isinstance(value, np.ndarray)
     }
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 class Handle:

@@ -30,7 +30,7 @@ class ChainNumbers(ChainFile):
         """The calibration that the chain names."""
         return self._measured
 
-    @property
+    @cached_property
     def types(self) -> int:
         """Number of NF types, T."""
         return len(self.nf)
@@ -133,6 +133,11 @@ class ChainNumbers(ChainFile):
         1 / scale of the chain's own, so that at 1/20 a ring fills twenty times as slowly.
         """
         return _floats(slots / self._measured.scale for slots in self.ring_slots)
+
+    @cached_property
+    def limits(self) -> tuple[IntArray, IntArray]:
+        """`min_instances` and `max_instances`, [T] each, as arrays that compiled code takes."""
+        return self.min_instances.copy(), self.max_instances.copy()
 
     @cached_property
     def min_instances(self) -> IntArray:
