@@ -98,9 +98,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """Its exit code, as soon as it has one: processes of its own may keep its output open longer."""
     process.send_signal(number)
-    process.communicate(timeout=60)
-    return process.returncode
+    return process.wait(timeout=60)
 
 
 def control(snapshot: Snapshot) -> str:
