@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
-    """Its exit code, as soon as it has one: processes of its own may keep its output open longer."""
+    """Its exit code, as soon as it has one: its policies may keep its output open for longer."""
     process.send_signal(number)
     return process.wait(timeout=60)
 
