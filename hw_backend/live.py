@@ -27,6 +27,7 @@ from flexnfv.hw_backend.machine import machine
 from flexnfv.hw_backend.manager_process import ManagerProcess, Placement, place
 from flexnfv.hw_backend.pktgen import Pktgen, PktgenOptions, memif_client
 from flexnfv.hw_backend.running import allow_law, check_takeover, runtime_folder
+from flexnfv.mapping import MappingKind
 from flexnfv.reading import Reading
 from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING, STOPPED
 from flexnfv.traces import Trace
@@ -226,9 +227,9 @@ class LiveBackend:
         _check_rows(rows)
         if len(traces) != 1:
             raise InputError(
-                f"{len(traces)} traces for one chain",
+                f"{len(traces)} traces at once",
                 where="backend 'dpdk'",
-                fix="a dataplane runs one chain at a time: give one trace",
+                fix="a dataplane runs one chain: give one trace",
             )
         [trace] = traces
         if trace is not None:
@@ -465,7 +466,12 @@ class LiveBackend:
         return self._client
 
     def _restore(self, client: Client) -> None:
-        """Back to the initial instances, in the first slots, with empty rings."""
+        """Back to the chain's mappings and initial instances, in the first slots, rings empty."""
+        in_force = client.snapshot().types["mapping"].tolist()
+        for t, kind in enumerate(self.chain.mapping_kinds.tolist()):
+            if in_force[t] != kind:
+                with suppress(Refused):  # a type that only a replica's process runs has no mapping
+                    client.mapping(t, MappingKind(kind))
         deadline = time.monotonic() + _SETTLE_S
         while True:
             snapshot = client.snapshot()

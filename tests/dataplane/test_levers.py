@@ -146,7 +146,7 @@ def backend() -> Iterator[LiveBackend]:
 def test_the_live_backend_is_a_batch_of_one_and_carries_out_levers(backend: LiveBackend) -> None:
     assert isinstance(backend, Clocked)
     trace = Trace("steady", np.full(200, 1.5e6), INTERVAL_S)
-    with pytest.raises(InputError, match="2 traces for one chain"):
+    with pytest.raises(InputError, match="2 traces at once"):
         backend.reset([trace, trace])
     reading = backend.reset([trace], rows=np.array([0]))
     assert reading.batch == (1,)

@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from flexnfv.chain import load_chain
+from flexnfv.decision import Decision
 from flexnfv.deploy import deploy
 from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.traces import Trace
@@ -26,9 +27,9 @@ def test_twenty_live_faults_leave_no_interval_without_valid_targets(
     sent = []
     send = LiveBackend.send
 
-    def watched(self: LiveBackend, targets: np.ndarray) -> None:
-        sent.append(np.array(targets))
-        send(self, targets)
+    def watched(self: LiveBackend, decision: Decision) -> None:
+        sent.append(np.array(decision.targets[0]))
+        send(self, decision)
 
     monkeypatch.setattr(LiveBackend, "send", watched)
     status = deploy(
