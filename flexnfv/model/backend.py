@@ -87,7 +87,7 @@ class ModelBackend:
         table = np.zeros((len(series), lengths.max()))
         for row, (rates, _) in zip(table, series, strict=True):
             row[: len(rates)] = rates
-        shared = rows is None
+        shared = rows is None and len(series) < count
         self.model.reset_envs(
             np.arange(count) if rows is None else rows,
             table if shared else table[of],
