@@ -25,7 +25,7 @@ class Listing:
     """Rows under a heading: a table where it fits the width, else one block a row.
 
     A block is the row's first cell and below it every other one that is not empty, as heading and
-    value, side by side where they are short. The first cells' heading stands above all blocks.
+    value, side by side where they are short.
 
     Args:
         heading: of every column; all blank for none.
@@ -57,8 +57,6 @@ class Listing:
         if sum(widths) + _GAP * (len(widths) - 1) <= options.max_width:
             yield self._table(widths)
         else:
-            if self.heading[0].strip():
-                yield Text(self.heading[0], style="dim")
             for row in self.rows:
                 yield from self._block(row, options.max_width)
 

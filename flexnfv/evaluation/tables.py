@@ -127,10 +127,10 @@ def tables(result: Result) -> RenderableType:
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(scope(result))]
-    shown = [comparison(result), details(result)]
-    if any(len(front.points) > 1 for front in result.fronts.values()):
-        shown.append(placements(result))
-    for heading, rows in shown:
+    for heading, rows in (comparison(result), details(result)):
         parts += [Text(""), Listing(heading, rows)]
+    if any(len(front.points) > 1 for front in result.fronts.values()):
+        (what, *fronts), rows = placements(result)
+        parts += [Text(""), Listing(("", *fronts), rows, title=what)]
     parts += [Text(f"warning: {line}", style="yellow") for line in result.warnings]
     return Group(*parts)
