@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -181,15 +181,3 @@ def _lines() -> Iterator[Begin]:
     finally:
         over.set()
         teller.join()
-
-
-def from_totals(tick: Tick) -> Callable[[int], None]:
-    """Moves a phase for whoever knows only how much is done in all."""
-    before = 0
-
-    def reach(done: int) -> None:
-        nonlocal before
-        tick(done - before)
-        before = done
-
-    return reach
