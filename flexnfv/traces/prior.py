@@ -66,7 +66,16 @@ def draws(seed: int, count: int, intervals: int) -> FloatArray:
     Raises:
         InputError: fewer than 8 intervals.
     """
-    return np.stack([draw(np.random.default_rng([seed, row]), intervals) for row in range(count)])
+    return np.stack([nth(seed, row, intervals) for row in range(count)])
+
+
+def nth(seed: int, row: int, intervals: int) -> FloatArray:
+    """float64 [intervals]: row `row` of `draws` with this seed.
+
+    Raises:
+        InputError: fewer than 8 intervals.
+    """
+    return draw(np.random.default_rng([seed, row]), intervals)
 
 
 # --- components, in the order in which they join ----------------------------------------------
