@@ -31,8 +31,8 @@ _GRID: Final = 2.0**24
 _LEAST_BUSY: Final = 8
 """Intervals that carry something, at least: with fewer there is no traffic to scale for."""
 
-_DAYS: Final = (24.0, 48.0, 96.0, 144.0, 288.0, 288.0, 288.0, 1440.0, 1440.0, 1440.0)
-"""Samples of a day at an hour, 30, 15, 10, 5 minutes and a minute; the last two are usual."""
+_DAYS: Final = (24.0, 24.0, 24.0, 48.0, 96.0, 144.0, 288.0, 288.0, 288.0, 1440.0, 1440.0, 1440.0)
+"""Samples of a day at an hour, 30, 15, 10, 5 minutes and a minute; first, fifth, last are usual."""
 
 Component = Callable[[np.random.Generator, FloatArray], FloatArray]
 """Takes the rates so far [intervals], of any scale, and returns those with one effect more."""
@@ -315,9 +315,9 @@ COMPONENTS: Final[dict[str, Entry]] = {
     "slow drift": Entry(0.9, slow_drift),
     "fast noise": Entry(1.6, fast_noise),
     "rhythm": Entry(1.2, rhythm),
-    "long memory": Entry(0.35, long_memory),
+    "long memory": Entry(0.3, long_memory),
     "jumps": Entry(0.35, jumps),
-    "growth": Entry(0.4, growth),
+    "growth": Entry(0.45, growth),
     "alternation": Entry(0.2, alternation),
     "shots": Entry(0.25, shots),
     "storms": Entry(0.16, storms),
