@@ -177,6 +177,12 @@ def test_training_draws_every_episode_anew() -> None:
     assert len({row.tobytes() for row in segments}) == 40
 
 
+def test_beside_other_traffic_the_prior_is_a_list() -> None:
+    mixed = as_trace_set(["prior", "prior-test"])
+    assert not isinstance(mixed, FreshSet)
+    assert len(mixed) == 128
+
+
 def test_a_fresh_segment_is_the_first_of_a_batch() -> None:
     fresh = split("prior", peak_pps=5.0)
     one = fresh.sample(np.random.default_rng(4), 64)
