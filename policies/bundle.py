@@ -22,7 +22,9 @@ from flexnfv.action import OFFSETS
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.files import new_file
+from flexnfv.memory import LEVEL, LEVELS, TRAFFIC
 from flexnfv.observation import ObservationEncoder
+from flexnfv.provision import HORIZONS
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -101,6 +103,17 @@ OPERATORS: Final = frozenset(
 _ONNX_DOMAINS = ("", "ai.onnx")
 _PROBE_ROWS = 3
 
+Kind = Literal["actions", "exceedance"]
+Shape = tuple[int, ...]
+
+
+def _ports(metadata: Metadata) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Inputs and outputs of a bundle's network by name, with their dimensions behind the rows."""
+    if metadata.kind == "actions":
+        return {INPUT: (len(metadata.observation),)}, {OUTPUT: (len(metadata.offsets),)}
+    inputs = {"traffic": (len(TRAFFIC),), "level": (LEVELS, len(LEVEL))}
+    return inputs, {OUTPUT: (LEVELS, 1 + len(metadata.horizons))}
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -161,10 +174,15 @@ class Metadata(_Model):
 
     Attributes:
         format: version of this format.
+        kind: of policy.
         name: of the policy.
-        observation: names of the features of a row, in order.
-        offsets: what each logit stands for: instances beside the need.
-        chains: the chains it was trained for; any NF chain of another shape is refused.
+        observation: names of the features of a row, in order (of a link's, then of a level's).
+        offsets: of actions: what each logit stands for, instances beside the need.
+        horizons: of exceedances: intervals that each logit behind the first looks ahead.
+        tuning: of exceedances: numbers of the policy beside its network
+            (`flexnfv.policies.exceedance.Tuning`).
+        chains: the chains it was trained for; any NF chain of another shape is refused. Empty:
+            it serves any chain.
         drop_cost: cost of losing one interval's mean traffic, in core intervals, that the policy
             acts on unless told otherwise.
         drop_costs: lowest and highest drop cost it was trained for.
@@ -177,10 +195,13 @@ class Metadata(_Model):
     """
 
     format: Literal[1] = FORMAT
+    kind: Kind = "actions"
     name: Annotated[str, Field(min_length=1, max_length=200)]
     observation: tuple[str, ...] = ObservationEncoder.names
     offsets: tuple[int, ...] = tuple(int(offset) for offset in OFFSETS)
-    chains: Annotated[tuple[ChainShape, ...], Field(min_length=1)]
+    horizons: tuple[float, ...] = ()
+    tuning: dict[str, float] = {}
+    chains: tuple[ChainShape, ...] = ()
     drop_cost: Annotated[
         float, Field(gt=0, validation_alias=AliasChoices("drop_cost", "preference"))
     ] = 1000.0
@@ -270,7 +291,7 @@ def read_bundle(path: str | Path) -> tuple[Metadata, InferenceSession]:
 def refuse_other_chain(metadata: Metadata, chain: ServiceChain, where: str) -> None:
     """Raise InputError if the bundle was trained for none of the shape of `chain`."""
     differences = [shape.difference(chain) for shape in metadata.chains]
-    if all(differences):
+    if differences and all(differences):
         trained = ", ".join(repr(shape.name) for shape in metadata.chains)
         raise InputError(
             f"the bundle was trained for {trained} and does not fit chain {chain.name!r}: "
@@ -319,16 +340,17 @@ def _open(content: bytes, where: str) -> tuple[Metadata, InferenceSession]:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # Failures are raised, so onnxruntime need not log them too.
-    probe = np.zeros((_PROBE_ROWS, len(metadata.observation)), dtype=np.float32)
+    inputs, outputs = _ports(metadata)
+    probe = {name: np.zeros((_PROBE_ROWS, *shape), np.float32) for name, shape in inputs.items()}
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        (logits,) = session.run([OUTPUT], {INPUT: probe})
+        (logits,) = session.run([OUTPUT], probe)
     except Exception as error:  # onnxruntime's exceptions share no narrower base.
         raise InputError(f"onnxruntime cannot run it: {_first_line(error)}", where=where) from None
-    if logits.shape != (_PROBE_ROWS, len(metadata.offsets)):
+    if logits.shape != (_PROBE_ROWS, *outputs[OUTPUT]):
         raise InputError(
             f"answers {_PROBE_ROWS} rows with {OUTPUT} of shape {list(logits.shape)}, expected "
-            f"[{_PROBE_ROWS}, {len(metadata.offsets)}]",
+            f"{[_PROBE_ROWS, *outputs[OUTPUT]]}",
             where=where,
         )
     if not np.isfinite(logits).all():
@@ -357,8 +379,9 @@ def _check(model: ModelProto, where: str) -> Metadata:
     if len(model.graph.sparse_initializer):
         raise InputError("holds sparse weights", where=where)
     metadata = _metadata(model, where)
-    _check_port(model.graph.input, INPUT, len(metadata.observation), where)
-    _check_port(model.graph.output, OUTPUT, len(metadata.offsets), where)
+    inputs, outputs = _ports(metadata)
+    _check_ports(model.graph.input, inputs, where)
+    _check_ports(model.graph.output, outputs, where)
     return metadata
 
 
@@ -371,30 +394,34 @@ def _tensors(model: ModelProto) -> list[Any]:
     ]
 
 
-def _check_port(ports: Any, name: str, width: int, where: str) -> None:
-    """The graph has one input (output): float32 [N, width], N left open."""
+def _check_ports(ports: Any, wanted: dict[str, Shape], where: str) -> None:
+    """The graph has these inputs (outputs): float32 [N, ...], N left open."""
     from onnx import TensorProto
 
     found: list[ValueInfoProto] = list(ports)
     names = [port.name for port in found]
-    if names != [name]:
+    if sorted(names) != sorted(wanted):
+        due = " and ".join(map(repr, wanted))
         raise InputError(
-            f"its network has {', '.join(map(repr, names)) or 'nothing'} where one {name!r} is due",
+            f"its network has {', '.join(map(repr, names)) or 'nothing'} where "
+            f"{'one ' if len(wanted) == 1 else ''}{due} is due",
             where=where,
         )
-    kind = found[0].type.tensor_type
-    shape = [size.dim_value or size.dim_param or "?" for size in kind.shape.dim]
-    if (
-        kind.elem_type != TensorProto.FLOAT
-        or len(shape) != 2
-        or isinstance(shape[0], int)
-        or shape[1] != width
-    ):
-        raise InputError(
-            f"{name} has element type {kind.elem_type} and shape {shape}, expected float32 (1) and "
-            f"[N, {width}] with N left open",
-            where=where,
-        )
+    for port in found:
+        kind = port.type.tensor_type
+        shape = [size.dim_value or size.dim_param or "?" for size in kind.shape.dim]
+        if (
+            kind.elem_type != TensorProto.FLOAT
+            or not shape
+            or isinstance(shape[0], int)
+            or tuple(shape[1:]) != wanted[port.name]
+        ):
+            inner = ", ".join(map(str, ("N", *wanted[port.name])))
+            raise InputError(
+                f"{port.name} has element type {kind.elem_type} and shape {shape}, expected "
+                f"float32 (1) and [{inner}] with N left open",
+                where=where,
+            )
 
 
 def _metadata(model: ModelProto, where: str) -> Metadata:
@@ -411,11 +438,20 @@ def _metadata(model: ModelProto, where: str) -> Metadata:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "metadata"
         raise InputError(f"metadata, {key}: {first['msg']}", where=where) from None
-    if metadata.observation != ObservationEncoder.names:
+    ours = ObservationEncoder.names if metadata.kind == "actions" else (*TRAFFIC, *LEVEL)
+    if metadata.observation != ours:
         raise InputError(
-            "its observation is not this version's: " + _feature_difference(metadata.observation),
+            "its observation is not this version's: "
+            + _feature_difference(metadata.observation, ours),
             where=where,
             fix="train it anew, or use the version of FlexNFV that it was trained with",
+        )
+    if metadata.kind == "actions" and not metadata.chains:
+        raise InputError("metadata, chains: it was trained for none", where=where)
+    if metadata.kind == "exceedance" and metadata.horizons != HORIZONS:
+        raise InputError(
+            f"it looks ahead {list(metadata.horizons)} intervals, this version {list(HORIZONS)}",
+            where=where,
         )
     if metadata.offsets != tuple(OFFSETS):
         raise InputError(
@@ -431,8 +467,7 @@ def _metadata(model: ModelProto, where: str) -> Metadata:
     return metadata
 
 
-def _feature_difference(names: tuple[str, ...]) -> str:
-    ours = ObservationEncoder.names
+def _feature_difference(names: tuple[str, ...], ours: tuple[str, ...]) -> str:
     for index, (theirs, mine) in enumerate(zip(names, ours, strict=False)):
         if theirs != mine:
             return f"feature {index} is {theirs!r}, here {mine!r}"

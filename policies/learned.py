@@ -1,84 +1,93 @@
-"""Learned: a trained network from a bundle, run by onnxruntime."""
+"""Learned: a trained policy from a bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.action import OFFSETS, choose
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
-from flexnfv.errors import BackendError
-from flexnfv.observation import ObservationEncoder, prepare
-from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
+from flexnfv.decision import Decision
+from flexnfv.parameters import check
+from flexnfv.policies.actions import Actions
+from flexnfv.policies.bundle import read_bundle, refuse_other_chain
+from flexnfv.policies.exceedance import Exceedance, Knobs, Tuning
 from flexnfv.policy import BasePolicy, Foreseen, State
 from flexnfv.reading import Reading
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-
-class _Network:
-    """A bundle's network that keeps its input and output where they are, which saves time."""
-
-    def __init__(self, session: InferenceSession) -> None:
-        self._session = session
-        self._binding = session.io_binding()
-        self._rows = self._logits = np.empty((0, 0), np.float32)
-
-    def __call__(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits [N, A] of rows [N, F], valid until the next call."""
-        if rows.shape != self._rows.shape:
-            self._bind(np.empty(rows.shape, np.float32))
-        self._rows[...] = rows
-        self._session.run_with_iobinding(self._binding)
-        return self._logits
-
-    def _bind(self, rows: npt.NDArray[np.float32]) -> None:
-        logits = np.empty((len(rows), len(OFFSETS)), np.float32)
-        memory = "cpu", 0, np.float32
-        self._binding.bind_input(INPUT, *memory, rows.shape, rows.ctypes.data)
-        self._binding.bind_output(OUTPUT, *memory, logits.shape, logits.ctypes.data)
-        self._rows, self._logits = rows, logits
-
 
 class Learned(BasePolicy):
-    """A trained policy: encodes a reading as in training, takes the action of highest logit.
+    """A trained policy of either kind (see `flexnfv.policies.bundle`).
+
+    The numbers may be arrays with one for each chain of a batch.
 
     Args:
-        bundle: path of a bundle (one ONNX file, see `flexnfv.policies.bundle`).
+        bundle: path of a bundle, one ONNX file.
         drop_cost: cost of losing one interval's mean traffic, in core intervals; the bundle's own
             if not given. Higher keeps more instances.
-        transfer: run it on chains of another shape than those that it was trained for.
+        drop_target: share of the offered packets that may be lost, above 0 and at most 0.5; the
+            policy then finds the drop cost by itself. Of bundles of exceedances.
+        parked_weight: cost of a parked core relative to a running one, which decides how long
+            instances stay parked; the chain's own if not given. Of bundles of exceedances.
+        transfer: run it on chains of another shape than those that it was trained for. Of bundles
+            of actions; one of exceedances serves any chain.
 
     Raises:
-        InputError: the bundle cannot be used, or the drop cost lies outside those it was trained
-            for.
-        ValueError: a drop cost that is not positive.
+        InputError: the bundle cannot be used.
+        ValueError: a drop cost that is not positive, or lies outside those that the bundle was
+            trained for; a drop target and a drop cost at once; a parameter that the bundle's kind
+            does not have.
     """
 
     batched: ClassVar[bool] = True
+    vectorised: ClassVar[tuple[str, ...]] = ("drop_cost", "drop_target", "parked_weight")
 
     def __init__(
-        self, bundle: str | Path, drop_cost: float | None = None, transfer: bool = False
+        self,
+        bundle: str | Path,
+        drop_cost: float | None = None,
+        drop_target: float | None = None,
+        parked_weight: float | None = None,
+        transfer: bool = False,
     ) -> None:
         self.bundle = Path(bundle)
         self.metadata, session = read_bundle(bundle)
-        self._network = _Network(session)
-        trained = self.metadata.drop_costs
-        if drop_cost is not None and not 0 < drop_cost < np.inf:
-            raise ValueError(f"drop_cost is {drop_cost}, it must be positive")
-        if drop_cost is not None and trained and not trained[0] <= drop_cost <= trained[1]:
-            raise ValueError(
-                f"drop_cost is {drop_cost:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
-            )
+        if drop_cost is not None:
+            self._check_cost(drop_cost)
         if not isinstance(transfer, bool):
             raise ValueError(f"transfer is {transfer!r}, it must be true or false")
         self.drop_cost = self.metadata.drop_cost if drop_cost is None else drop_cost
+        self.drop_target, self.parked_weight = drop_target, parked_weight
         self.transfer = transfer
+        if self.metadata.kind == "exceedance":
+            if drop_cost is not None and drop_target is not None:
+                raise ValueError("it takes a drop_cost or a drop_target, not both")
+            if drop_target is not None:
+                share = "be a share above 0 and at most 0.5"
+                check("drop_target", drop_target, lambda v: (v > 0) & (v <= 0.5), share)
+            if parked_weight is not None:
+                check("parked_weight", parked_weight, lambda v: (v >= 0) & (v <= 1), "lie in [0, 1]")
+            self._decider: Actions | Exceedance = Exceedance(
+                session, Tuning(**self.metadata.tuning), str(bundle)
+            )
+        else:
+            for name, value in (("drop_target", drop_target), ("parked_weight", parked_weight)):
+                if value is not None:
+                    raise ValueError(f"{name}: a bundle of actions has no such knob")
+            self._decider = Actions(session, str(bundle))
+
+    def _check_cost(self, drop_cost: float) -> None:
+        check("drop_cost", drop_cost, lambda v: (v > 0) & (v < np.inf), "be positive")
+        trained = self.metadata.drop_costs
+        if trained:
+            check(
+                "drop_cost",
+                drop_cost,
+                lambda v: (v >= trained[0]) & (v <= trained[1]),
+                f"be one that the bundle knows, {trained[0]:g} to {trained[1]:g}",
+            )
 
     def reset(
         self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
@@ -91,44 +100,25 @@ class Learned(BasePolicy):
         if not self.transfer:
             refuse_other_chain(self.metadata, chain, str(self.bundle))
         super().reset(chain, seed)
-        # Compiled now: that takes longer than an interval may.
-        prepare()
-        self._choose(np.zeros((chain.types, len(OFFSETS)), np.float32), np.zeros(chain.types))
-        self._encoder: ObservationEncoder | None = None
+        if isinstance(self._decider, Actions):
+            self._decider.reset(chain, self.drop_cost)
+            return
+        weight = chain.parked_weight if self.parked_weight is None else self.parked_weight
+        target = np.nan if self.drop_target is None else self.drop_target
+        knobs = (np.asarray(knob, np.float64) for knob in (self.drop_cost, target, weight))
+        self._decider.reset(chain, Knobs(*knobs))
 
-    def decide(self, reading: Reading) -> npt.NDArray[np.int64]:
-        """Targets of the likeliest action of every NF type, [..., T].
+    def decide(self, reading: Reading) -> Decision | npt.NDArray[np.int64]:
+        """Targets, [..., T], or targets and spares.
 
         Raises:
             BackendError: the network's answer is not finite.
         """
-        if self._encoder is None:
-            self._encoder = ObservationEncoder(self.chain, reading.batch)
-        rows = self._encoder.encode(reading, self.drop_cost)
-        logits = self._network(rows.reshape(-1, rows.shape[-1]))
-        return self._choose(logits, self._encoder.demand_pps)
-
-    def _choose(
-        self, logits: npt.NDArray[np.float32], demand: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.int64]:
-        chain = self.chain
-        targets = np.empty(demand.shape, np.int64)
-        shape = (-1, chain.types)
-        finite = compiled(choose)(
-            logits.reshape(*shape, len(OFFSETS)),
-            demand.reshape(shape),
-            chain.capacity_pps,
-            chain.min_instances,
-            chain.max_instances,
-            targets.reshape(shape),
-        )
-        if not finite:
-            raise BackendError(f"{self.bundle}: the network's answer is not finite")
-        return targets
+        return self._decider.decide(reading)
 
     def export_state(self) -> State:
-        """The encoder's window; empty before the first reading."""
-        return {} if self._encoder is None else self._encoder.export_state()
+        """What is remembered of the traffic; empty before the first reading."""
+        return self._decider.export_state()
 
     def restore_state(self, state: State) -> None:
         """Continue from an exported state.
@@ -136,11 +126,4 @@ class Learned(BasePolicy):
         Raises:
             ValueError: not a state of this policy on this chain.
         """
-        if not state:
-            self._encoder = None
-            return
-        if set(state) != set(ObservationEncoder.state_names):
-            raise ValueError(f"Learned keeps {', '.join(ObservationEncoder.state_names)}")
-        if self._encoder is None or self._encoder.batch != state["age"].shape:
-            self._encoder = ObservationEncoder(self.chain, state["age"].shape)
-        self._encoder.restore_state(state)
+        self._decider.restore_state(state)

@@ -1,0 +1,473 @@
+"""What a policy remembers of a chain's traffic: statistics over 8 to 4,096 intervals.
+
+A link that never jumps and one that has not jumped lately look alike through a window of 16
+readings. This memory tells them apart: running means, rates of jumps, decayed extremes, histograms
+of changes and of levels, and the rhythm that the traffic repeats itself in. It takes the same time
+for every interval, however long it has lasted.
+
+Everything is relative to `Levels`, rates of demand between what a chain always carries and what it
+can carry at most. From the memory follow features of the traffic (`TRAFFIC`) and of each level
+(`LEVEL`): a network that is given both says how likely the demand is to exceed that level. Features
+are logarithms and shares, so that one network serves links of any rate and chains of any kind.
+Training and deployment make them with this very code.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+
+FloatArray = npt.NDArray[np.float64]
+FloatRows = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+LEVELS: Final = 40
+"""Levels between what a chain always carries and the most that it can carry."""
+LAGS: Final = 128
+"""Longest period that a rhythm is looked for at, intervals."""
+RECENT: Final = 16
+"""Readings that are remembered one by one, the newest among them."""
+MEANS: Final = (8.0, 32.0, 128.0, 512.0, 2048.0)
+"""Intervals that running means of the demand and its changes look back on."""
+JUMPS: Final = (0.1, 0.5, 1.5)
+"""Changes of the demand's logarithm that count as jumps."""
+RATES: Final = (64.0, 512.0, 4096.0)
+"""Intervals that rates of jumps and histograms look back on."""
+CROSSINGS: Final = (256.0, 4096.0)
+"""Intervals that rates of upward crossings look back on."""
+CHANGES: Final = 72
+"""Bins of the histograms of changes, `CHANGE_WIDTH` wide, the lowest around `LOWEST_CHANGE`."""
+LOWEST_CHANGE: Final = -4.5
+CHANGE_WIDTH: Final = 0.125
+PRESUMED: Final = (-0.7, -0.3, -0.15, 0.0, 0.0, 0.0, 0.15, 0.3, 0.7)
+"""Changes that a link is thought to have had before the first one is seen."""
+QUIET: Final = 6
+"""Rows below the lowest level, half a decade of the natural logarithm each, that the demand's
+next value is remembered by."""
+QUIET_WIDTH: Final = 0.5
+FLOOR: Final = 0.1
+"""Demand, relative to the lowest level, below which it counts as silence."""
+LONGEST: Final = 1e4
+"""Intervals that a duration is remembered up to."""
+
+TRAFFIC: Final = (
+    *(f"ratio_{age}" for age in range(1, RECENT)),
+    *(f"change_{span:g}" for span in MEANS),
+    *(f"mean_{span:g}" for span in MEANS),
+    *(f"jumps_{size:g}_{span:g}" for size in JUMPS for span in RATES),
+    *("largest_128", "largest_1024"),
+    *("highest_64", "highest_1024", "highest_ever", "lowest_64", "lowest_1024"),
+    *("since_0.3", "since_1"),
+    *("silence_64", "silence_1024", "silent_for"),
+    *("age", "mean_ever", "spread_64", "spread_1024"),
+    *("rhythm", "rhythm_ratio", "correlation", "period"),
+)
+"""Features of the traffic, in the order of a row."""
+LEVEL: Final = (
+    "distance",
+    *(f"change_above_{span:g}" for span in RATES),
+    *(f"level_above_{span:g}" for span in RATES),
+    *("next_above", "next_seen", "since_above", "stay"),
+    *(f"crossings_{span:g}" for span in CROSSINGS),
+    *("rhythm_distance", "mean_distance"),
+)
+"""Features of a level, in the order of a row."""
+
+
+class Levels(NamedTuple):
+    """The levels that a chain's demand is looked at by, and what the demand is.
+
+    Attributes:
+        log_rate: natural logarithms of the levels' rates, evenly spaced, packets/s at the chain's
+            entry, [LEVELS].
+        rate: the rates themselves, [LEVELS].
+    """
+
+    log_rate: FloatArray
+    rate: FloatArray
+
+    @classmethod
+    def between(cls, lowest: float, highest: float) -> Self:
+        """Between two rates; the highest is taken as twice the lowest at least."""
+        log_rate = np.linspace(log(lowest), log(max(highest, 2.0 * lowest)), LEVELS)
+        return cls(log_rate, np.exp(log_rate))
+
+    @classmethod
+    def of(cls, chain: ServiceChain) -> Self:
+        """Of a chain: from what its least instances carry to what its most instances do."""
+        entry = entry_capacity(chain)
+        return cls.between(
+            float((entry * chain.min_instances).min()), float((entry * chain.max_instances).min())
+        )
+
+
+def entry_capacity(chain: ServiceChain) -> FloatArray:
+    """Rate at the chain's entry that an instance of each NF type carries, packets/s, [T]."""
+    return np.asarray(chain.capacity_pps / np.maximum(np.array(chain.through), 1e-9))
+
+
+class Memory(NamedTuple):
+    """What is remembered of B links; logarithms are natural, of demand in packets/s.
+
+    Attributes:
+        age: readings so far, [B].
+        total: sum of the demand, [B].
+        history: logarithms of the last demands, newest first, [B, LAGS + 2].
+        changes, means: running means of the logarithm's absolute change, and of itself, [B, 5].
+        jumps: running rates of jumps, [B, sizes, spans].
+        largest: decayed largest change, [B, 2].
+        highest, lowest: decayed extremes, [B, 3] and [B, 2].
+        since: intervals since a change of 0.3 and of 1, [B, 2].
+        silence: running share of silence, [B, 2]; silent_for: intervals of it until now, [B].
+        spread: running variance, [B, 2].
+        products, variance: running products with what was a lag ago, [B, LAGS + 1], and their
+            scale, [B].
+        change_shares: histograms of changes, [B, spans, CHANGES].
+        level_shares: histograms of levels, [B, spans, LEVELS + 1].
+        next_counts: by the row that the demand was in, where it went next, [B, rows, LEVELS + 1].
+        next_totals: their sums, [B, rows].
+        row: the row that the demand is in, [B].
+        above: whether the demand is above each level, [B, LEVELS].
+        stay: for how long it has been on that side of it, [B, LEVELS].
+        since_above: intervals since it was above, [B, LEVELS].
+        crossings: running rates of crossing it upwards, [B, 2, LEVELS].
+    """
+
+    age: FloatArray
+    total: FloatArray
+    history: FloatArray
+    changes: FloatArray
+    means: FloatArray
+    jumps: FloatArray
+    largest: FloatArray
+    highest: FloatArray
+    lowest: FloatArray
+    since: FloatArray
+    silence: FloatArray
+    silent_for: FloatArray
+    spread: FloatArray
+    products: FloatArray
+    variance: FloatArray
+    change_shares: FloatArray
+    level_shares: FloatArray
+    next_counts: FloatArray
+    next_totals: FloatArray
+    row: IntArray
+    above: FloatArray
+    stay: FloatArray
+    since_above: FloatArray
+    crossings: FloatArray
+
+    @classmethod
+    def of(cls, links: int) -> Self:
+        """A memory of so many links that has seen nothing."""
+        rows = LEVELS + 1 + QUIET
+
+        def zeros(*shape: int) -> FloatArray:
+            return np.zeros((links, *shape))
+
+        memory = cls(
+            age=zeros(),
+            total=zeros(),
+            history=zeros(LAGS + 2),
+            changes=zeros(len(MEANS)),
+            means=zeros(len(MEANS)),
+            jumps=zeros(len(JUMPS), len(RATES)),
+            largest=zeros(2),
+            highest=zeros(3),
+            lowest=zeros(2),
+            since=np.ones((links, 2)),
+            silence=zeros(2),
+            silent_for=zeros(),
+            spread=zeros(2),
+            products=zeros(LAGS + 1),
+            variance=zeros(),
+            change_shares=zeros(len(RATES), CHANGES),
+            level_shares=zeros(len(RATES), LEVELS + 1),
+            next_counts=zeros(rows, LEVELS + 1),
+            next_totals=zeros(rows),
+            row=np.zeros(links, np.int64),
+            above=zeros(LEVELS),
+            stay=zeros(LEVELS),
+            since_above=np.full((links, LEVELS), LONGEST),
+            crossings=zeros(len(CROSSINGS), LEVELS),
+        )
+        for change in PRESUMED:
+            place = int((change - LOWEST_CHANGE) / CHANGE_WIDTH)
+            memory.change_shares[:, :, place] += 1.0 / len(PRESUMED)
+        return memory
+
+    def copy_link(self, source: int, target: int) -> None:
+        """Let one link remember what another does."""
+        for array in self:
+            array[target] = array[source]
+
+
+def step_of(span: float, age: float) -> float:
+    """Step of a running mean that looks back on `span` intervals once it is that old."""
+    return max(1.0 / span, 1.0 / age)
+
+
+def remember(memory: Memory, b: int, demand_pps: float, levels: Levels) -> None:
+    """Take in a link's demand of one more interval.
+
+    Args:
+        memory: updated.
+        b: which of its links.
+        demand_pps: offered to the chain.
+        levels: of the chain.
+    """
+    lowest = levels.rate[0]
+    quiet = log(FLOOR * lowest)
+    now = max(log(max(demand_pps, 1e-9 * lowest)), quiet)
+    first = memory.age[b] == 0.0
+    if first:
+        memory.history[b, :] = now
+        memory.means[b, :] = now
+        memory.highest[b, :] = now
+        memory.lowest[b, :] = now
+    memory.age[b] += 1.0
+    memory.total[b] += demand_pps
+    age = memory.age[b]
+    change = now - memory.history[b, 0]
+    size = abs(change)
+    for i in range(len(MEANS)):
+        step = step_of(MEANS[i], age)
+        memory.changes[b, i] += step * (size - memory.changes[b, i])
+        memory.means[b, i] += step * (now - memory.means[b, i])
+    for i in range(len(JUMPS)):
+        jump = 1.0 if size > JUMPS[i] else 0.0
+        for j in range(len(RATES)):
+            memory.jumps[b, i, j] += step_of(RATES[j], age + 1.0) * (jump - memory.jumps[b, i, j])
+    remember_extremes(memory, b, now, size, demand_pps <= FLOOR * lowest)
+    remember_places(memory, b, now, change, first, levels)
+    remember_rhythm(memory, b, now)
+    remember_levels(memory, b, demand_pps, first, levels)
+
+
+def remember_extremes(memory: Memory, b: int, now: float, size: float, silent: bool) -> None:
+    """Decayed extremes, times since jumps, silence and spread."""
+    age = memory.age[b]
+    short, long = memory.means[b, 2], memory.means[b, 4]
+    memory.largest[b, 0] = max(memory.largest[b, 0] * (1.0 - 1.0 / 128.0), size)
+    memory.largest[b, 1] = max(memory.largest[b, 1] * (1.0 - 1.0 / 1024.0), size)
+    for i in range(2):
+        mean = short if i == 0 else long
+        rate = 1.0 / 64.0 if i == 0 else 1.0 / 1024.0
+        high, low = memory.highest[b, i], memory.lowest[b, i]
+        memory.highest[b, i] = max(now, high - (high - mean) * rate if high > mean else now)
+        memory.lowest[b, i] = min(now, low + (mean - low) * rate if low < mean else now)
+    memory.highest[b, 2] = max(memory.highest[b, 2], now)
+    memory.since[b, 0] = 1.0 if size > 0.3 else min(memory.since[b, 0] + 1.0, LONGEST)
+    memory.since[b, 1] = 1.0 if size > 1.0 else min(memory.since[b, 1] + 1.0, LONGEST)
+    quiet = 1.0 if silent else 0.0
+    memory.silence[b, 0] += step_of(64.0, age) * (quiet - memory.silence[b, 0])
+    memory.silence[b, 1] += step_of(1024.0, age) * (quiet - memory.silence[b, 1])
+    memory.silent_for[b] = min(memory.silent_for[b] + 1.0, LONGEST) if silent else 0.0
+    memory.spread[b, 0] += step_of(64.0, age) * ((now - short) ** 2 - memory.spread[b, 0])
+    far = (now - memory.means[b, 3]) ** 2
+    memory.spread[b, 1] += step_of(1024.0, age) * (far - memory.spread[b, 1])
+
+
+def row_of(now: float, levels: Levels) -> int:
+    """The row of the next-value table that a demand belongs to: quiet ones first, then levels."""
+    start = levels.log_rate[0]
+    if now < start:
+        return max(QUIET - 1 - int((start - now) / QUIET_WIDTH), 0)
+    return QUIET + cell_of(now, levels)
+
+
+def cell_of(now: float, levels: Levels) -> int:
+    """How many levels a demand reaches, 0 to `LEVELS`."""
+    start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
+    if now < start:
+        return 0
+    return min(int((now - start) / (end - start) * (LEVELS - 1) + 1e-9) + 1, LEVELS)
+
+
+def remember_places(
+    memory: Memory, b: int, now: float, change: float, first: bool, levels: Levels
+) -> None:
+    """Histograms of changes and of levels, and where the demand goes from where it is."""
+    age = memory.age[b]
+    cell = cell_of(now, levels)
+    if not first:
+        place = int((change - LOWEST_CHANGE) / CHANGE_WIDTH + 0.5)
+        place = min(max(place, 0), CHANGES - 1)
+        for i in range(len(RATES)):
+            step = step_of(RATES[i], age + float(len(PRESUMED)) - 1.0)
+            for j in range(CHANGES):
+                memory.change_shares[b, i, j] *= 1.0 - step
+            memory.change_shares[b, i, place] += step
+        row = memory.row[b]
+        for j in range(LEVELS + 1):
+            memory.next_counts[b, row, j] *= 1.0 - 1.0 / 64.0
+        memory.next_counts[b, row, cell] += 1.0
+        memory.next_totals[b, row] = memory.next_totals[b, row] * (1.0 - 1.0 / 64.0) + 1.0
+    memory.row[b] = row_of(now, levels)
+    for i in range(len(RATES)):
+        step = step_of(RATES[i], age)
+        for j in range(LEVELS + 1):
+            memory.level_shares[b, i, j] *= 1.0 - step
+        memory.level_shares[b, i, cell] += step
+
+
+def remember_rhythm(memory: Memory, b: int, now: float) -> None:
+    """The history, and its products with what was a lag ago."""
+    history, products = memory.history[b], memory.products[b]
+    for i in range(LAGS + 1, 0, -1):
+        history[i] = history[i - 1]
+    history[0] = now
+    mean, step = memory.means[b, 3], step_of(512.0, memory.age[b])
+    off = now - mean
+    memory.variance[b] += step * (off * off - memory.variance[b])
+    for lag in range(1, min(LAGS, int(memory.age[b]) - 1) + 1):
+        products[lag] += step * (off * (history[lag] - mean) - products[lag])
+
+
+def remember_levels(
+    memory: Memory, b: int, demand_pps: float, first: bool, levels: Levels
+) -> None:
+    """Of each level whether the demand is above it, for how long, and how often it crosses it."""
+    for j in range(LEVELS):
+        above = 1.0 if demand_pps > levels.rate[j] else 0.0
+        crossed = 1.0 if above > memory.above[b, j] and not first else 0.0
+        for i in range(len(CROSSINGS)):
+            step = step_of(CROSSINGS[i], memory.age[b] + 1.0)
+            memory.crossings[b, i, j] += step * (crossed - memory.crossings[b, i, j])
+        if above != memory.above[b, j]:
+            memory.stay[b, j] = 0.0
+        memory.stay[b, j] = min(memory.stay[b, j] + 1.0, LONGEST)
+        memory.above[b, j] = above
+        memory.since_above[b, j] = (
+            0.0 if above > 0.0 else min(memory.since_above[b, j] + 1.0, LONGEST)
+        )
+
+
+def rhythm(memory: Memory, b: int) -> tuple[int, float]:
+    """The period, intervals, that the traffic repeats itself in most clearly, and how clearly.
+
+    Returns:
+        The lag of the highest local maximum of the autocorrelation that has passed three times,
+        and the correlation there; 0 and 0 where there is none.
+    """
+    products = memory.products[b]
+    best, period = 0.0, 0
+    for lag in range(2, LAGS):
+        if 3.0 * lag >= memory.age[b]:
+            break
+        here = products[lag]
+        if here > best and here >= products[lag - 1] and here >= products[lag + 1]:
+            best, period = here, lag
+    return period, best / (memory.variance[b] + 1e-9)
+
+
+def describe_traffic(memory: Memory, b: int, levels: Levels, row: FloatRows) -> None:
+    """Fill in the features of a link's traffic, in the order of `TRAFFIC`."""
+    history = memory.history[b]
+    now = history[0]
+    at = 0
+    for i in range(1, RECENT):
+        row[at] = history[i] - now
+        at += 1
+    for i in range(len(MEANS)):
+        row[at] = log(memory.changes[b, i] + 1e-3) + 3.0
+        row[at + len(MEANS)] = memory.means[b, i] - now
+        at += 1
+    at += len(MEANS)
+    for i in range(len(JUMPS)):
+        for j in range(len(RATES)):
+            row[at] = log(memory.jumps[b, i, j] + 3e-4) / 2.0 + 2.0
+            at += 1
+    period, strength = rhythm(memory, b)
+    usual = log(max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0]))
+    products = memory.products[b]
+    rest = (
+        memory.largest[b, 0],
+        memory.largest[b, 1],
+        memory.highest[b, 0] - now,
+        memory.highest[b, 1] - now,
+        memory.highest[b, 2] - now,
+        memory.lowest[b, 0] - now,
+        memory.lowest[b, 1] - now,
+        log(memory.since[b, 0]) / 3.0 - 1.0,
+        log(memory.since[b, 1]) / 3.0 - 1.0,
+        2.0 * memory.silence[b, 0],
+        2.0 * memory.silence[b, 1],
+        log(1.0 + memory.silent_for[b]) / 2.0,
+        log(memory.age[b]) / 3.0 - 1.0,
+        usual - now,
+        sqrt(memory.spread[b, 0]),
+        sqrt(memory.spread[b, 1]),
+        2.0 * strength,
+        history[period - 1] - now if period > 0 else 0.0,
+        products[1] / (memory.variance[b] + 1e-9),
+        log(float(max(period, 1))) / 2.0,
+    )
+    for i in range(len(rest)):
+        row[at + i] = rest[i]
+
+
+def share_above(shares: FloatArray, position: float) -> float:
+    """Share of a histogram's mass above a position, in bins from its first one's lower end."""
+    count = len(shares)
+    if position >= count:
+        return 0.0
+    first = int(max(position, 0.0))
+    share = shares[first] * (1.0 - (max(position, 0.0) - first))
+    for i in range(first + 1, count):
+        share += shares[i]
+    return share
+
+
+def describe_level(
+    memory: Memory, b: int, j: int, period: int, levels: Levels, row: FloatRows
+) -> None:
+    """Fill in the features of a level of a link, in the order of `LEVEL`.
+
+    Args:
+        memory, b: the link.
+        j: which level.
+        period: of the link's rhythm.
+        levels: of the chain.
+        row: filled, [features].
+    """
+    history = memory.history[b]
+    level, now = levels.log_rate[j], history[0]
+    row[0] = level - now
+    at = 1
+    position = (level - now - LOWEST_CHANGE) / CHANGE_WIDTH + 0.5
+    for i in range(len(RATES)):
+        share = share_above(memory.change_shares[b, i], position)
+        row[at] = log(share + 1e-4) / 3.0 + 1.0
+        at += 1
+    for i in range(len(RATES)):
+        share = 0.0
+        for k in range(j + 1, LEVELS + 1):
+            share += memory.level_shares[b, i, k]
+        row[at] = log(share + 1e-4) / 3.0 + 1.0
+        at += 1
+    here = memory.row[b]
+    total = memory.next_totals[b, here]
+    higher = 0.0
+    for k in range(j + 1, LEVELS + 1):
+        higher += memory.next_counts[b, here, k]
+    usual = log(max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0]))
+    stay = log(memory.stay[b, j]) / 3.0
+    rest = (
+        log((higher + 0.01) / (total + 0.1) + 1e-4) / 3.0 + 1.0,
+        log(total + 0.1) / 3.0,
+        log(1.0 + memory.since_above[b, j]) / 3.0 - 1.0,
+        stay if memory.above[b, j] > 0.0 else -stay,
+        log(memory.crossings[b, 0, j] + 3e-4) / 3.0 + 1.0,
+        log(memory.crossings[b, 1, j] + 3e-4) / 3.0 + 1.0,
+        level - (history[period - 1] if period > 0 else now),
+        level - usual,
+    )
+    for i in range(len(rest)):
+        row[at + i] = rest[i]

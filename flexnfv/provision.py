@@ -1,0 +1,238 @@
+"""From how likely the demand is to exceed what to what a chain should run.
+
+The network of `flexnfv.memory`'s features says how likely the demand of a chain is to exceed each of
+some levels in the next interval, and within the next 2 to 256. From there it is a newsvendor's
+problem for what runs, and a ski rental's for what stays parked:
+
+- What runs. A packet is lost at the tightest NF type, so capacities are chosen together: of all
+  capacities c that the available instances can have, the one whose cores and expected loss,
+  cores(c) + drop cost x E[(demand - c)+] / mean demand, cost least. The expected loss is the area
+  under the exceedance above c. (Newsvendor: Arrow, Harris, Marschak 1951, for one item.)
+- What stays parked. An instance that is stopped takes a launch to come back, and what it would have
+  carried meanwhile is lost. It is kept while that, times the probability that it is needed within h
+  intervals, exceeds what h intervals of parking cost, for any h. (Ski rental with predictions:
+  Purohit, Svitkina, Kumar 2018.)
+- What is launched ahead: the same comparison, against the launch's own cores as well.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.memory import LEVELS, Levels, entry_capacity
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+HORIZONS: Final = (2.0, 4.0, 8.0, 16.0, 64.0, 256.0)
+"""Intervals that exceedances look ahead beside the next one: the 2nd to this one."""
+EPSILON: Final = 1e-9
+_NEVER: Final = 1e300
+
+
+class Types(NamedTuple):
+    """The NF types of a chain, as planning sees them, [T] each.
+
+    Attributes:
+        capacity: rate at the chain's entry that an instance carries, packets/s.
+        cores: of an instance.
+        fewest, most: instances.
+    """
+
+    capacity: FloatArray
+    cores: FloatArray
+    fewest: IntArray
+    most: IntArray
+
+    @classmethod
+    def of(cls, chain: ServiceChain) -> Self:
+        """Of a chain."""
+        return cls(
+            entry_capacity(chain),
+            np.asarray(chain.cores_per_instance, np.float64),
+            np.asarray(chain.min_instances, np.int64),
+            np.asarray(chain.max_instances, np.int64),
+        )
+
+
+class Prices(NamedTuple):
+    """What things cost, in core intervals.
+
+    Attributes:
+        drop_cost: losing one interval's mean demand.
+        mean: that demand, packets/s.
+        parked: a parked core for an interval.
+        launch: intervals that a launch takes.
+        first_use: share of the highest use within a horizon that is lost to a launch that comes
+            when it is needed.
+        regret: launches that coming back costs, times the probability of it.
+    """
+
+    drop_cost: float
+    mean: float
+    parked: float
+    launch: float
+    first_use: float
+    regret: float
+
+
+def areas(exceedance: FloatArray, levels: Levels, area: FloatArray) -> None:
+    """Make exceedances fall with the level, and fill in the area under them above each level.
+
+    Args:
+        exceedance: of each level and horizon, [LEVELS, 1 + H]; made monotone.
+        levels: of the chain.
+        area: filled, packets/s, [LEVELS, 1 + H].
+    """
+    for i in range(exceedance.shape[1]):
+        for j in range(1, LEVELS):
+            exceedance[j, i] = min(exceedance[j, i], exceedance[j - 1, i])
+        area[LEVELS - 1, i] = 0.0
+        for j in range(LEVELS - 2, -1, -1):
+            width = levels.rate[j + 1] - levels.rate[j]
+            area[j, i] = area[j + 1, i] + 0.5 * width * (exceedance[j, i] + exceedance[j + 1, i])
+
+
+def area_above(
+    rate: float, i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
+) -> float:
+    """Expected demand above a rate, packets/s, by the exceedances of horizon `i`."""
+    if rate >= levels.rate[LEVELS - 1]:
+        return 0.0
+    if rate <= levels.rate[0]:
+        return area[0, i] + (levels.rate[0] - rate)
+    start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
+    j = min(int((np.log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
+    width = levels.rate[j + 1] - levels.rate[j]
+    share = min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
+    here = exceedance[j + 1, i] + share * (exceedance[j, i] - exceedance[j + 1, i])
+    return area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i])
+
+
+def needed(rate: float, t: int, types: Types) -> int:
+    """Instances of a type that carry a rate at the entry, as few as it may have at least."""
+    return max(int(ceil(rate / types.capacity[t] - EPSILON)), types.fewest[t])
+
+
+def best_capacity(
+    available: IntArray,
+    exceedance: FloatArray,
+    area: FloatArray,
+    levels: Levels,
+    types: Types,
+    prices: Prices,
+) -> float:
+    """The capacity, packets/s at the entry, at which cores and expected loss cost least."""
+    count = len(available)
+    best, chosen = _NEVER, 0.0
+    for t in range(count):
+        for instances in range(types.fewest[t], available[t] + 1):
+            rate = instances * types.capacity[t]
+            cost = prices.drop_cost * area_above(rate, 0, exceedance, area, levels) / prices.mean
+            for other in range(count):
+                wanted = needed(rate, other, types)
+                if wanted > available[other]:
+                    cost = _NEVER
+                    break
+                cost += (1.0 - prices.parked) * types.cores[other] * wanted
+            if cost < best:
+                best, chosen = cost, rate
+    return chosen
+
+
+def worth(
+    t: int,
+    instance: int,
+    here: bool,
+    exceedance: FloatArray,
+    area: FloatArray,
+    levels: Levels,
+    types: Types,
+    prices: Prices,
+    full_use: float,
+) -> float:
+    """What having one more instance is worth beyond its cost, per core, in core intervals.
+
+    Args:
+        t, instance: the type, and how many of its instances stand before this one.
+        here: whether it is there (running or parked) or would have to be launched.
+        exceedance, area, levels, types, prices: see `provide`.
+        full_use: cost of losing what a core carries.
+    """
+    capacity = types.capacity[t]
+    low, high = instance * capacity, (instance + 1) * capacity
+    missed = prices.first_use * min(prices.launch, 1.0) * max(0.5 * (prices.launch + 1.0), 1.0)
+    gain = -_NEVER
+    for i in range(len(HORIZONS)):
+        use = (
+            area_above(low, i + 1, exceedance, area, levels)
+            - area_above(high, i + 1, exceedance, area, levels)
+        ) / capacity
+        value = use * missed * full_use
+        if here:
+            value += use * prices.regret * min(prices.launch, 1.0)
+        wait = HORIZONS[i] - (1.0 if here else 2.0)
+        gain = max(gain, value - prices.parked * wait)
+    next_use = (
+        area_above(low, 0, exceedance, area, levels) - area_above(high, 0, exceedance, area, levels)
+    ) / capacity
+    if here:
+        return gain + max(full_use * next_use - 1.0, -prices.parked)
+    return gain + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0
+
+
+def provide(
+    running: IntArray,
+    parked: IntArray,
+    launching: IntArray,
+    exceedance: FloatArray,
+    area: FloatArray,
+    levels: Levels,
+    types: Types,
+    prices: Prices,
+    targets: IntArray,
+    spares: IntArray,
+) -> float:
+    """Decide for one chain.
+
+    Args:
+        running, parked, launching: instances of each type now; draining ones count as parked, [T].
+        exceedance, area: how likely the demand is to exceed each level in the next interval and
+            within each horizon, and the areas under it, [LEVELS, 1 + H]; see `areas`.
+        levels, types: of the chain.
+        prices: what things cost.
+        targets, spares: filled, [T].
+
+    Returns:
+        The capacity that will run, packets/s at the entry.
+    """
+    cores = 0.0
+    for t in range(len(targets)):
+        cores += types.cores[t] / types.capacity[t]
+    full_use = prices.drop_cost / (prices.mean * cores)
+    capacity = best_capacity(running + parked, exceedance, area, levels, types, prices)
+    for t in range(len(targets)):
+        here = running[t] + parked[t]
+        run = min(needed(capacity, t, types), types.most[t])
+        pool = run
+        for instance in range(types.most[t] - 1, 0, -1):
+            if instance < pool:
+                break
+            is_here = instance < here + launching[t]
+            if worth(
+                t, instance, is_here, exceedance, area, levels, types, prices, full_use
+            ) > 0.0:
+                pool = instance + 1
+                break
+        if pool > here + launching[t]:
+            # What is parked is rerun before anything is launched.
+            targets[t], spares[t] = pool, 0
+        else:
+            targets[t] = min(run, here) + launching[t] if run <= here else run
+            spares[t] = max(pool - launching[t] - max(run, running[t]), 0)
+    return capacity
