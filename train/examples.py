@@ -6,11 +6,14 @@ random, and read once by `flexnfv.memory`; examples are intervals of it picked a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from math import exp, log
 from multiprocessing import get_context
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +126,8 @@ def draw_examples(seed: int, number: int, count: int) -> Examples:
     horizon = int(HORIZONS[-1])
     examples = Examples.of(count * PICKS)
     read = compiled(read_series)
+    if not count:
+        read(*_nothing())
     for i in range(count):
         series = prior.draw(rng, INTERVALS + horizon + 1)
         highest = log_uniform(rng, *TOP)
@@ -138,13 +143,45 @@ def draw_examples(seed: int, number: int, count: int) -> Examples:
     return examples
 
 
-def batches(seed: int, count: int, size: int, processes: int) -> Iterator[Examples]:
-    """`count` batches of examples of `size` series each, drawn by other processes meanwhile."""
-    if processes <= 1:
-        yield from (draw_examples(seed, number, size) for number in range(count))
+def _nothing() -> tuple[Any, ...]:
+    """Arguments for which `read_series` does next to nothing."""
+    levels, one = Levels.between(1.0, 2.0), np.zeros(1, np.int64)
+    series = np.ones(int(HORIZONS[-1]) + 2)
+    return series, levels, Memory.of(1), one, np.zeros((1, EACH), np.int64), Examples.of(1), 0
+
+
+def batches(
+    seed: int, numbers: Sequence[int], size: int, processes: int
+) -> Iterator[Examples]:
+    """Batches of examples of `size` series each, drawn ahead by other processes if there are any.
+
+    Args:
+        seed: of all.
+        numbers: which batches.
+        size: series of each.
+        processes: that draw; 0: this one does, when it is asked.
+    """
+    if processes < 1:
+        yield from (draw_examples(seed, number, size) for number in numbers)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw_examples, *zip(*((seed, i, size) for i in range(count))))
+    draw_examples(seed, 0, 0)  # What is compiled is on the disk when the processes begin.
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_quiet)
+    try:
+        ahead: deque[Future[Examples]] = deque()
+        waiting = iter(numbers)
+        for number in islice(waiting, 2 * processes):
+            ahead.append(pool.submit(draw_examples, seed, number, size))
+        while ahead:
+            examples = ahead.popleft().result()
+            for number in islice(waiting, 1):
+                ahead.append(pool.submit(draw_examples, seed, number, size))
+            yield examples
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _quiet() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's.
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
