@@ -76,6 +76,12 @@ class Walk(NamedTuple):
     mass: FloatArray
     amount: FloatArray
 
+    @classmethod
+    def blank(cls, steps: int) -> Walk:
+        """Room for that many steps."""
+        levels = np.zeros(steps), np.zeros(steps), np.zeros(steps, np.int64)
+        return cls(*levels, np.zeros(steps + 1), np.zeros(steps + 1))
+
 
 def paid_for(
     limits: Limits,
@@ -285,18 +291,13 @@ class Newsvendor(BasePolicy):
         super().reset(chain, seed)
         parked = chain.parked_weight if self.parked_weight is None else self.parked_weight
         settings = self.drop_cost, 1.0 - np.asarray(parked), self.memory, self.locality
-        batch = np.broadcast_shapes(*map(np.shape, settings), np.shape(self.park_timeout))
         self._settings = [np.atleast_1d(setting) for setting in settings]
         self._limits = Limits(
             chain.min_instances.copy(), chain.max_instances.copy(), chain.cores_per_instance.copy()
         )
-        most = int(chain.max_instances.sum()) + 1
-        self._walk = Walk(
-            *(np.empty(most) for _ in range(2)),
-            np.empty(most, np.int64),
-            *(np.empty(most + 1) for _ in range(2)),
-        )
-        self.decide(Reading.zeros(chain.types, chain.slots, batch))
+        self._walk = Walk.blank(int(chain.max_instances.sum()) + 1)
+        rows = np.broadcast_shapes(*(setting.shape for setting in self._settings))
+        self.decide(Reading.zeros(chain.types, chain.slots, rows))
         super().reset(chain, seed)
 
     def decide(self, reading: Reading) -> Decision | IntArray:
@@ -312,7 +313,13 @@ class Newsvendor(BasePolicy):
     def _remember(self, demand: FloatArray) -> None:
         """Add this demand, [B], and the change that led to it."""
         first = len(PSEUDO_CHANGES)
-        if self.changes is None or self.starts is None or self.total is None or self.seen is None:
+        if (
+            self.changes is None
+            or self.starts is None
+            or self.before is None
+            or self.total is None
+            or self.seen is None
+        ):
             length = max(int(np.max(self.memory)), first)
             self.changes = np.zeros((len(demand), length))
             self.changes[:, :first] = PSEUDO_CHANGES
@@ -324,13 +331,15 @@ class Newsvendor(BasePolicy):
             self.changes[:, place] = demand / self.before
             self.starts[:, place] = self.before
             self.total += demand
-            self.seen += 1
+            self.seen = self.seen + 1
         self.before = demand
 
     def _targets(self, need: FloatArray, present: IntArray) -> IntArray:
         """The instances that cost least, [B, T]."""
-        assert self.changes is not None and self.starts is not None
-        assert self.total is not None and self.seen is not None
+        assert self.changes is not None
+        assert self.starts is not None
+        assert self.total is not None
+        assert self.seen is not None
         known = len(PSEUDO_CHANGES) + int(self.seen) - 1
         length = self.changes.shape[1]
         drop_cost, kept_price, memory, locality = (

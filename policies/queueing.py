@@ -1,19 +1,15 @@
 """A queueing rule: the fewest instances whose rings overflow with less than a given probability.
 
-An interval brings a number of packets with mean m and variance I x m, I the index of dispersion
-(1 for Poisson traffic, more for what is bursty). For numbers as large as a core's it is Gaussian
-(Guérin, Ahmadi and Naghshineh, "Equivalent Capacity and Its Application to Bandwidth Allocation in
-High-Speed Networks", IEEE JSAC 9(7), 1991, the stationary approximation of Sec. II). n instances
-take n x (rate x interval + ring) packets, so that the fewest are
-
-    n = ceil((m + z sqrt(I m)) / (rate x interval + ring)), z the quantile of the probability.
-
-With I = 1 and no ring this is square-root staffing, n = R + z sqrt(R) (Halfin and Whitt,
-"Heavy-Traffic Limits for Queues with Many Exponential Servers", Operations Research 29(3), 1981).
-Demand moves, so that m is the newest number and I m, the variance of the next number around it, is
-taken from the changes within a window, as the rule follows a demand that changes with time
+Square-root staffing, n = R + z sqrt(R), takes the arrivals of an interval as Poisson and their
+number as Gaussian (Halfin and Whitt, "Heavy-Traffic Limits for Queues with Many Exponential
+Servers", Operations Research 29(3), 1981); where demand moves, it is applied to what is current
 (Jennings, Mandelbaum, Massey and Whitt, "Server Staffing to Meet Time-Varying Demand", Management
-Science 42(10), 1996).
+Science 42(10), 1996). Traffic is burstier than Poisson: here an interval brings a number of packets
+with the mean m and the index of dispersion I (variance / mean, 1 for Poisson) of a window. It is
+negative binomial, a Poisson number whose rate is gamma-distributed, and for as many packets as a
+core's the gamma distribution of shape m / I and scale I itself. Its quantiles are those of Wilson
+and Hilferty ("The Distribution of Chi-Square", PNAS 17(12), 1931). n instances take
+n x (rate x interval + ring) packets.
 """
 
 from __future__ import annotations
@@ -36,64 +32,61 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def fewest(
-    packets: FloatArray,
-    dispersion: FloatArray,
-    quantile: float | FloatArray,
-    room: FloatArray,
-) -> IntArray:
-    """The fewest instances that overflow with at most the quantile's probability.
+def exceeded(mean: FloatArray, dispersion: FloatArray, quantile: float | FloatArray) -> FloatArray:
+    """The number of packets that an interval exceeds with a given probability.
 
     Args:
-        packets: expected in the next interval, [..., T].
-        dispersion: index of dispersion of their number, [..., T].
-        quantile: of the standard normal distribution, a number or [..., 1].
-        room: packets that one instance processes in an interval or keeps in its ring, [T].
-
-    Returns:
-        Instances, at least 1, [..., T].
+        mean: of the number, above 0, [..., T].
+        dispersion: variance / mean, [..., T].
+        quantile: of the standard normal distribution at 1 - probability, a number or [..., 1].
     """
-    wanted = np.ceil((packets + quantile * np.sqrt(dispersion * packets)) / room)
-    return np.maximum(wanted, 1).astype(np.int64)
+    spread = dispersion / mean / 9.0
+    root = 1.0 - spread + quantile * np.sqrt(spread)
+    return np.asarray(mean * np.maximum(root, 0.0) ** 3)
 
 
-def dispersions(
-    ring: FloatArray, newest: int, known: int, window: IntArray, found: FloatArray
+def moments(
+    numbers: FloatArray,
+    newest: int,
+    known: int,
+    window: IntArray,
+    mean: FloatArray,
+    dispersion: FloatArray,
 ) -> None:
-    """The index of dispersion of each row over its own window: at least 1, Poisson traffic.
-
-    It is the mean squared change from one number to the next over the mean number.
+    """Mean and index of dispersion of each row's own window.
 
     Args:
-        ring: the last numbers of packets, [W, B, T].
+        numbers: the last numbers of packets, as a ring, [W, B, T].
         newest: place of the newest.
         known: numbers that the ring holds.
-        window: changes that each row looks at, [B].
-        found: filled, [B, T].
+        window: numbers that each row looks at, [B].
+        mean: filled, at least 1, [B, T].
+        dispersion: filled, at least 1, which is Poisson traffic, [B, T].
     """
-    length, rows, types = ring.shape
+    length, rows, types = numbers.shape
     for row in range(rows):
-        changes = min(window[row], known - 1)
+        count = min(window[row], known)
         for t in range(types):
-            squares = 0.0
             total = 0.0
-            for age in range(changes):
-                later = ring[(newest - age) % length, row, t]
-                before = ring[(newest - age - 1) % length, row, t]
-                squares += (later - before) ** 2
-                total += before
-            found[row, t] = max(squares / total, 1.0) if total > 0.0 else 1.0
+            for age in range(count):
+                total += numbers[(newest - age) % length, row, t]
+            centre = total / count
+            squares = 0.0
+            for age in range(count):
+                squares += (numbers[(newest - age) % length, row, t] - centre) ** 2
+            mean[row, t] = max(centre, 1.0)
+            dispersion[row, t] = max(squares / count / mean[row, t], 1.0)
 
 
 class Queueing(BasePolicy):
     """Runs the fewest instances whose rings overflow with less than a given probability.
 
-    Arrivals are Gaussian around the newest number, with the index of dispersion measured over a
-    window. Numbers may be arrays with one for each row of a batch.
+    Mean and index of dispersion of the arrivals are those of a window. The numbers may be arrays
+    with one for each row of a batch.
 
     Args:
-        overflow: probability of an overflow within an interval that is accepted.
-        window: changes of demand that the dispersion is measured over, in intervals.
+        overflow: probability that an interval brings more than instances and rings take.
+        window: intervals that mean and dispersion are measured over.
         park_timeout: intervals that a parked instance is kept; for ever if none.
 
     Raises:
@@ -102,23 +95,23 @@ class Queueing(BasePolicy):
 
     batched: ClassVar[bool] = True
     vectorised: ClassVar[tuple[str, ...]] = ("overflow", "window", "park_timeout")
-    state_names: ClassVar[tuple[str, ...]] = ("packets", "seen")
+    state_names: ClassVar[tuple[str, ...]] = ("numbers", "seen")
     sweep: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
-        ("overflow", (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001, 1e-4, 1e-6)),
-        ("window", (8, 32, 128, 512)),
+        ("overflow", (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-5, 1e-6)),
+        ("window", (4, 8, 16, 64)),
     )
 
-    packets: FloatArray | None
+    numbers: FloatArray | None
     seen: IntArray | None
 
     def __init__(
-        self, overflow: float = 0.01, window: int = 128, park_timeout: float | None = None
+        self, overflow: float = 0.01, window: int = 16, park_timeout: float | None = None
     ) -> None:
         check("overflow", overflow, lambda v: (v > 0) & (v < 1), "lie in (0, 1)")
         check("window", window, whole_from_one, "be a whole number from 1")
         check_park_timeout(park_timeout)
-        levels = [NormalDist().inv_cdf(1.0 - float(one)) for one in np.ravel(overflow)]
-        self.quantile = np.reshape(levels, np.shape(overflow))
+        quantiles = [-NormalDist().inv_cdf(float(one)) for one in np.ravel(overflow)]
+        self.quantile = np.reshape(quantiles, np.shape(overflow))
         self.window = np.asarray(window, np.int64)
         self.park_timeout = park_timeout
 
@@ -127,29 +120,31 @@ class Queueing(BasePolicy):
     ) -> None:
         """Forget the window, and compile now: that takes longer than an interval may."""
         super().reset(chain, seed)
-        one = np.ones((1, 1, chain.types))
-        compiled(dispersions)(one, 0, 1, np.ones(1, np.int64), np.empty((1, chain.types)))
+        batch = np.broadcast_shapes(self.quantile.shape, self.window.shape)
+        self._moments(np.ones((*batch, chain.types)))
+        super().reset(chain, seed)
 
     def decide(self, reading: Reading) -> Decision | IntArray:
-        """Targets by the rule, [..., T], and the spares if there is a park timeout."""
+        """Targets by the rule, at least 1, [..., T], and the spares if there is a park timeout."""
         chain = self.chain
-        packets = reading.demand_pps(chain) * chain.interval_s
-        found = self._dispersion(plain(packets).reshape(-1, chain.types)).reshape(packets.shape)
+        mean, dispersion = self._moments(reading.demand_pps(chain) * chain.interval_s)
         room = chain.capacity_pps * chain.interval_s + chain.ring_packets
-        targets = fewest(packets, found, per_type(self.quantile), room)
+        wanted = np.ceil(exceeded(mean, dispersion, per_type(self.quantile)) / room)
+        targets = np.clip(wanted, 1, chain.slots).astype(np.int64)
         return decision(targets, reading, chain, self.park_timeout)
 
-    def _dispersion(self, packets: FloatArray) -> FloatArray:
-        """The index of dispersion once this number of packets has come, [B, T] both."""
-        length = int(self.window.max()) + 1
-        if self.packets is None or self.seen is None:
-            self.packets = np.zeros((length, *packets.shape))
+    def _moments(self, packets: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and index of dispersion once this number of packets has come, [..., T] each."""
+        newest = plain(packets).reshape(-1, packets.shape[-1])
+        length = int(self.window.max())
+        if self.numbers is None or self.seen is None:
+            self.numbers = np.zeros((length, *newest.shape))
             self.seen = np.zeros((), np.int64)
         place = int(self.seen) % length
-        self.packets[place] = packets
+        self.numbers[place] = newest
         self.seen = self.seen + 1
-        found = np.empty_like(packets)
-        window = np.broadcast_to(self.window, len(packets)).copy()
+        mean, dispersion = np.empty_like(newest), np.empty_like(newest)
+        window = np.broadcast_to(self.window, len(newest)).copy()
         known = min(int(self.seen), length)
-        compiled(dispersions)(self.packets, place, known, window, found)
-        return found
+        compiled(moments)(self.numbers, place, known, window, mean, dispersion)
+        return mean.reshape(packets.shape), dispersion.reshape(packets.shape)
