@@ -14,7 +14,16 @@ from flexnfv.errors import InputError
 from flexnfv.policy import BasePolicy, Policy, make_policy, parameters_of, registered
 from tests.policies.readings import reading
 
-OURS = ["clairvoyant", "learned", "random", "static", "target_tracking", "watermark"]
+OURS = [
+    "clairvoyant",
+    "learned",
+    "newsvendor",
+    "queueing",
+    "random",
+    "static",
+    "target_tracking",
+    "watermark",
+]
 
 
 class Twice(BasePolicy):
