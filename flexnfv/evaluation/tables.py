@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from flexnfv.evaluation.drop_targets import THE_RULE
+from flexnfv.evaluation.gap import Gaps
 from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import Interval
@@ -44,13 +48,149 @@ def with_interval(interval: Interval, digits: int, factor: float = 1.0, sign: st
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
+def signed(value: float, digits: int) -> str:
+    """A figure with its sign, or a dash where it is undefined."""
+    return f"{value:+.{digits}f}" if math.isfinite(value) else "–"
+
+
+def costs(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
+    """Heading and rows of the costs at one drop cost, with intervals for traffic of this kind."""
+    heading = [
+        f"drop cost {drop_cost:g}",
+        "J/bound",
+        "against the rule % [95 %]",
+        "worst %",
+        "better on",
+        "gap closed [95 %]",
+    ]
+    rows = []
+    for name, by_cost in gaps.standings.items():
+        at = by_cost[drop_cost]
+        rows.append(
+            [
+                name,
+                number(at.mean["to_bound"].traces.estimate, 2),
+                with_interval(at.mean["to_rule"].traces, 1, 100, "+"),
+                signed(100 * at.worst[1].estimate, 1),
+                f"{at.better}/{len(at.cost)}",
+                with_interval(at.mean["gap"].traces, 2, 1, "+"),
+            ]
+        )
+    return heading, rows
+
+
+def costs_in_full(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
+    """The same with the setting, both kinds of intervals and the names of the worst traces."""
+    heading = [
+        "policy",
+        "run as",
+        "J / bound",
+        "against the rule, % [these traces]",
+        "[traffic of this kind]",
+        "worst trace, %",
+        "better on",
+        "gap closed [these traces]",
+        "[traffic of this kind]",
+        "worst",
+    ]
+    names = [trace.name for trace in gaps.grid.traces]
+    rows = []
+    for name, by_cost in gaps.standings.items():
+        at = by_cost[drop_cost]
+        settings = set(at.settings)
+        place, worst = at.worst
+        rows.append(
+            [
+                name,
+                settings.pop() if len(settings) == 1 else f"{len(settings)} settings",
+                with_interval(at.mean["to_bound"].segments, 2),
+                with_interval(at.mean["to_rule"].segments, 1, 100, "+"),
+                ends(at.mean["to_rule"].traces, 1, 100),
+                f"{with_interval(worst, 1, 100, '+')} {names[place]}",
+                f"{at.better} of {len(at.cost)}",
+                with_interval(at.mean["gap"].segments, 2, 1, "+"),
+                ends(at.mean["gap"].traces, 2),
+                signed(at.worst_gap, 2),
+            ]
+        )
+    return heading, rows
+
+
+def ends(interval: Interval, digits: int, factor: float = 1.0) -> str:
+    """`[low, high]` alone."""
+    return f"[{signed(interval.low * factor, digits)}, {signed(interval.high * factor, digits)}]"
+
+
+def costs_by_trace(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
+    """Heading and a row per trace: J of bound and rule, then J / bound and gap closed of each."""
+    heading = ["trace", "J of the bound", "of the rule"]
+    standings = {name: by_cost[drop_cost] for name, by_cost in gaps.standings.items()}
+    for name in standings:
+        heading += [f"{name}: J / bound", "gap closed"]
+    bound, rule = gaps.bound[drop_cost], gaps.rule_costs[drop_cost]
+    rows = []
+    for place, trace in enumerate(gaps.grid.traces):
+        row = [trace.name, number(bound[place], 2), number(rule[place], 2)]
+        for at in standings.values():
+            row += [number(at.to_bound[place], 2), signed(at.gap[place], 2)]
+        rows.append(row)
+    return heading, rows
+
+
+def rules(gaps: Gaps) -> str:
+    """What the rule is at each drop cost, in one line."""
+    return "; ".join(f"{drop_cost:g}: {name}" for drop_cost, name in gaps.rule.items())
+
+
+def common_targets(result: Result) -> tuple[list[str], Rows]:
+    """Heading and rows of the drop targets, each policy by one setting for all traces.
+
+    A cell is cores, cost against the rule's in %, and on how many traces the target is kept.
+    """
+    found, count = result.drop_targets, len(result.grid.traces)
+    heading = ["one setting for all traces"]
+    rows = [[name] for name in found]
+    for target in next(iter(found.values()), {}):
+        heading.append(f"lost ≤ {100 * target:g} %")
+        rule = found[THE_RULE][target].common
+        for row, by_target in zip(rows, found.values(), strict=True):
+            kept = by_target[target].common
+            cores = float(np.mean(kept.core_usage))
+            cell = f"{cores:.2f} ({signed(100 * kept.relative(rule), 0)} %)"
+            on = f"{kept.within(target)}/{count}"
+            row.append(f"{cell} {on}" if math.isfinite(cores) else "–")
+    return heading, rows
+
+
+def own_targets(result: Result) -> tuple[list[str], Rows]:
+    """Heading and rows of the drop targets, each policy by its cheapest setting on each trace.
+
+    A cell is cores and cost against the rule's in %, means over the traces on which both keep the
+    target, and on how many the policy does.
+    """
+    found, count = result.drop_targets, len(result.grid.traces)
+    heading = ["own setting on each trace"]
+    rows = [[name] for name in found]
+    for target in next(iter(found.values()), {}):
+        heading.append(f"lost ≤ {100 * target:g} %: cores, cost vs rule %")
+        rule = found[THE_RULE][target].each
+        for row, by_target in zip(rows, found.values(), strict=True):
+            kept = by_target[target].each
+            against = [
+                signed(100 * kept.relative(rule, what), 1) for what in ("core_usage", "cost")
+            ]
+            row.append(f"{', '.join(against)} on {kept.within(target)}/{count}")
+    return heading, rows
+
+
 def comparison(result: Result) -> tuple[list[str], Rows]:
-    """Heading and rows of the main table: drops and cores, and their differences."""
+    """Heading and rows: drops and cores, means over the traces, and differences per trace."""
     heading = [
         "policy",
         "drops % [95 %]",
         "cores [95 %]",
         f"cores vs {result.grid.baseline} %",
+        "worst trace %",
         "drops vs it, %-points",
         "no more drops",
     ]
@@ -63,11 +203,12 @@ def comparison(result: Result) -> tuple[list[str], Rows]:
             with_interval(found["core_usage"], 2),
         ]
         if one.name == result.grid.baseline:
-            row += ["baseline", "", ""]
+            row += ["baseline", "", "", ""]
         else:
             differences = result.differences[one.name]
             row += [
                 with_interval(differences["core_usage"].relative, 1, 100, "+"),
+                signed(100 * differences["core_usage"].worst, 1),
                 with_interval(differences["drop_rate"].absolute, 3, 100, "+"),
                 "yes" if result.no_more_drops(one.name) else "no",
             ]
@@ -126,11 +267,36 @@ def tables(result: Result) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(scope(result))]
+    parts: list[RenderableType] = [Text(scope(result)), *_costs(result)]
     for heading, rows in (comparison(result), details(result)):
         parts += [Text(""), Listing(heading, rows)]
     if any(len(front.points) > 1 for front in result.fronts.values()):
         (what, *fronts), rows = placements(result)
         parts += [Text(""), Listing(("", *fronts), rows, title=what)]
+    if result.drop_targets:
+        parts += [Text(""), Listing(*common_targets(result), title=_TARGETS)]
     parts += [Text(f"warning: {line}", style="yellow") for line in result.warnings]
     return Group(*parts)
+
+
+_COSTS = (
+    "cost J = cores + {weight:g} x parked cores + drop cost x drop rate, mean over traces; "
+    "intervals for traffic of this kind"
+)
+_TARGETS = "cores at a drop target (cost against the rule), traces that keep it"
+
+
+def _costs(result: Result) -> list[RenderableType]:
+    from rich.text import Text
+
+    gaps = result.gaps
+    if gaps is None:
+        return []
+    parts: list[RenderableType] = [
+        Text(""),
+        Text(_COSTS.format(weight=gaps.parked_weight), style="bold italic"),
+        Text(f"the rule: {rules(gaps)}"),
+    ]
+    for drop_cost in gaps.grid.drop_costs:
+        parts += [Text(""), Listing(*costs(gaps, drop_cost))]
+    return parts

@@ -53,7 +53,7 @@ def test_the_baseline_takes_part_even_if_it_is_not_named() -> None:
 
 
 def test_a_heuristic_is_swept_over_its_own_parameter(kit: Path) -> None:
-    swept = [one for one in sweeps([candidate("ample:spare=1.3")]) if one.heuristic == "ample"]
+    swept = [one for one in sweeps([candidate("ample:spare=1.3")]) if one.front == "ample"]
     assert [one.setting["spare"] for one in swept] == [0.8, 1.0, 1.2, 1.5]
     assert swept[0].specs == ("ample:spare=0.8",)
 
