@@ -14,6 +14,7 @@ from typing import Any, Final
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
+from flexnfv.evaluation.bounds import bounded, proven
 from flexnfv.evaluation.candidates import candidates, check, rules_of, sweeps, with_baseline
 from flexnfv.evaluation.cost import DROP_COSTS
 from flexnfv.evaluation.episodes import Outcome, Tick
@@ -125,7 +126,12 @@ def benchmark(
         for outcomes in run(grid, todo, **who, tick=tick, compiling=tell):
             store.keep(outcomes)
             measured.update({cell: outcome.sums for cell, outcome in outcomes.items()})
-    return Result(store, measured, scratch)
+    bounds = None
+    if sweep and opponents and bounded(grid):
+        intervals = len(grid.seeds) * sum(grid.lengths.values())
+        with bar("bounding", intervals, shown=progress) as tick:
+            bounds = proven(grid, tick=tick)
+    return Result(store, measured, scratch, bounds)
 
 
 def run(

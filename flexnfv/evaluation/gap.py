@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 
+from flexnfv.evaluation.bounds import Bounds
 from flexnfv.evaluation.candidates import BOUND, KNOB, Candidate, judged_by
 from flexnfv.evaluation.cost import FloatArray, best_setting, gap_closed, total
 from flexnfv.evaluation.grid import Grid
@@ -87,22 +88,32 @@ class Gaps:
         grid: that was run, with sweeps.
         samples: of every candidate.
         parked_weight: cost of a parked core relative to a running one; the chain's if None.
+        bounds: proven for that weight; None: the clairvoyant's best setting on each trace instead,
+            which is no proof.
     """
 
     def __init__(
-        self, grid: Grid, samples: Mapping[str, Sample], parked_weight: float | None = None
+        self,
+        grid: Grid,
+        samples: Mapping[str, Sample],
+        parked_weight: float | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.grid = grid
         self.parked_weight = grid.chain.parked_weight if parked_weight is None else parked_weight
+        self.proven = bounds is not None
+        self._bounds = bounds
         self._samples = samples
         self._draws = next(iter(samples.values())).draws
         self._estimates: dict[str, list[FloatArray]] = {}
         self._resamples: dict[str, list[FloatArray]] = {}
 
     @cached_property
-    def bound(self) -> dict[float, FloatArray]:
+    def bound(self) -> Bounds:
         """J that no policy beats, by drop cost, [K] each."""
-        foreseeing = [one.name for one in self.grid.candidates if one.front == BOUND]
+        if self._bounds is not None:
+            return self._bounds
+        foreseeing = self._of_fronts(BOUND)
         return {
             drop_cost: self._costs(foreseeing, drop_cost).min(axis=0)
             for drop_cost in self.grid.drop_costs
@@ -135,7 +146,7 @@ class Gaps:
                 }
         for front in self.grid.rules:
             names = self._of_fronts(front)
-            chosen[f"{front}, best of {len(names)}"] = {
+            chosen[f"{front}, best"] = {
                 drop_cost: [self._best(names, drop_cost)] * count
                 for drop_cost in self.grid.drop_costs
             }
@@ -155,6 +166,7 @@ class Gaps:
         traces = [trace.name for trace in self.grid.traces]
         return {
             "parked_weight": self.parked_weight,
+            "bound": "proven" if self.proven else "clairvoyant",
             "traces": traces,
             "drop_costs": [
                 {

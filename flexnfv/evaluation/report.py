@@ -64,7 +64,8 @@ def html(result: Result) -> str:
         plotly=Markup(get_plotlyjs()),
         scope=tables.scope(result),
         warnings=result.warnings,
-        rules=[] if gaps is None else list(gaps.rule.items()),
+        rules=[] if gaps is None else list(gaps.rule.values()),
+        bound="" if gaps is None else tables.bound_of(gaps),
         parked_weight=f"{grid.chain.parked_weight:g}",
         least_gap=f"{LEAST_GAP:.0%}",
         costs=[]

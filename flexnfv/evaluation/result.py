@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.evaluation.bounds import Bounds
 from flexnfv.evaluation.candidates import BOUND, Candidate
 from flexnfv.evaluation.drop_targets import AtTarget, drop_targets
 from flexnfv.evaluation.fronts import Front, Placement, Point, place
@@ -50,12 +51,20 @@ class Result:
         store: the grid and what is kept of it.
         measured: the sums of every cell.
         scratch: keeps a temporary `out` alive as long as the result.
+        bounds: on the cost, proven for the chain's parked weight; None: there are none.
     """
 
-    def __init__(self, store: Store, measured: Mapping[Cell, Sums], scratch: object = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        measured: Mapping[Cell, Sums],
+        scratch: object = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.store = store
         self._measured = measured
         self._scratch = scratch
+        self._bounds = bounds
 
     @property
     def grid(self) -> Grid:
@@ -69,9 +78,10 @@ class Result:
 
     def on(self, trace: str) -> Self:
         """The same grid as if it had had this trace alone: its records, its own intervals."""
-        (only,) = (one for one in self.grid.traces if one.name == trace)
-        grid = replace(self.grid, traces=(only,))
-        return type(self)(replace(self.store, grid=grid), self._measured, self._scratch)
+        place = [one.name for one in self.grid.traces].index(trace)
+        grid = replace(self.grid, traces=(self.grid.traces[place],))
+        bounds = self._bounds and {key: one[[place]] for key, one in self._bounds.items()}
+        return type(self)(replace(self.store, grid=grid), self._measured, self._scratch, bounds)
 
     # --- the numbers -----------------------------------------------------------------------
 
@@ -145,7 +155,7 @@ class Result:
         """Costs against the rule and the bound; None where no rule was swept."""
         rules = set(self.grid.rules)
         compared = rules and rules <= set(self._swept) and BOUND in self._swept
-        return Gaps(self.grid, self.samples) if compared else None
+        return Gaps(self.grid, self.samples, bounds=self._bounds) if compared else None
 
     @cached_property
     def drop_targets(self) -> dict[str, dict[float, AtTarget]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flexnfv.evaluation.drop_targets import THE_RULE
-from flexnfv.evaluation.gap import Gaps
+from flexnfv.evaluation.gap import Gaps, Standing
 from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.result import Result
 from flexnfv.evaluation.statistics import Interval
@@ -53,30 +54,40 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}" if math.isfinite(value) else "–"
 
 
-def costs(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
-    """Heading and rows of the costs at one drop cost, with intervals for traffic of this kind."""
-    heading = [
-        f"drop cost {drop_cost:g}",
-        "J/bound",
-        "against the rule % [95 %]",
-        "worst %",
-        "better on",
-        "gap closed [95 %]",
-    ]
-    rows = []
-    for name, by_cost in gaps.standings.items():
-        at = by_cost[drop_cost]
-        rows.append(
-            [
-                name,
-                number(at.mean["to_bound"].traces.estimate, 2),
-                with_interval(at.mean["to_rule"].traces, 1, 100, "+"),
-                signed(100 * at.worst[1].estimate, 1),
-                f"{at.better}/{len(at.cost)}",
-                with_interval(at.mean["gap"].traces, 2, 1, "+"),
-            ]
-        )
-    return heading, rows
+def costs(gaps: Gaps) -> list[tuple[str, list[str], Rows]]:
+    """Titles, headings and rows of the costs, a column for each drop cost, for a narrow terminal.
+
+    Intervals are those for traffic of this kind.
+    """
+    heading = [f"{drop_cost:g}" for drop_cost in gaps.grid.drop_costs]
+
+    def rows(cell: Callable[[Standing], str]) -> Rows:
+        return [
+            [name, *(cell(by_cost[drop_cost]) for drop_cost in gaps.grid.drop_costs)]
+            for name, by_cost in gaps.standings.items()
+        ]
+
+    def against(at: Standing) -> str:
+        mean, worst = at.mean["to_rule"].traces.estimate, at.worst[1].estimate
+        return f"{signed(100 * mean, 0)}/{signed(100 * worst, 0)}"
+
+    def closed(at: Standing) -> str:
+        return signed(at.mean["gap"].traces.estimate, 2)
+
+    parts = (
+        ("J against the rule, %: mean/worst trace", against),
+        ("95 % interval of the mean", lambda at: span(at.mean["to_rule"].traces, 0, 100)),
+        ("better than the rule on so many traces", lambda at: f"{at.better}/{len(at.cost)}"),
+        ("gap closed: mean", closed),
+        ("95 % interval of the mean", lambda at: span(at.mean["gap"].traces, 1)),
+        ("J / bound: mean", lambda at: number(at.mean["to_bound"].traces.estimate, 2)),
+    )
+    return [(title, ["drop cost", *heading], rows(cell)) for title, cell in parts]
+
+
+def span(interval: Interval, digits: int, factor: float = 1.0) -> str:
+    """The ends alone, `low…high`."""
+    return f"{signed(interval.low * factor, digits)}…{signed(interval.high * factor, digits)}"
 
 
 def costs_in_full(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
@@ -105,20 +116,15 @@ def costs_in_full(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
                 settings.pop() if len(settings) == 1 else f"{len(settings)} settings",
                 with_interval(at.mean["to_bound"].segments, 2),
                 with_interval(at.mean["to_rule"].segments, 1, 100, "+"),
-                ends(at.mean["to_rule"].traces, 1, 100),
+                span(at.mean["to_rule"].traces, 1, 100),
                 f"{with_interval(worst, 1, 100, '+')} {names[place]}",
                 f"{at.better} of {len(at.cost)}",
                 with_interval(at.mean["gap"].segments, 2, 1, "+"),
-                ends(at.mean["gap"].traces, 2),
+                span(at.mean["gap"].traces, 2),
                 signed(at.worst_gap, 2),
             ]
         )
     return heading, rows
-
-
-def ends(interval: Interval, digits: int, factor: float = 1.0) -> str:
-    """`[low, high]` alone."""
-    return f"[{signed(interval.low * factor, digits)}, {signed(interval.high * factor, digits)}]"
 
 
 def costs_by_trace(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
@@ -137,26 +143,21 @@ def costs_by_trace(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:
     return heading, rows
 
 
-def rules(gaps: Gaps) -> str:
-    """What the rule is at each drop cost, in one line."""
-    return "; ".join(f"{drop_cost:g}: {name}" for drop_cost, name in gaps.rule.items())
-
-
 def common_targets(result: Result) -> tuple[list[str], Rows]:
     """Heading and rows of the drop targets, each policy by one setting for all traces.
 
     A cell is cores, cost against the rule's in %, and on how many traces the target is kept.
     """
     found, count = result.drop_targets, len(result.grid.traces)
-    heading = ["one setting for all traces"]
+    heading = ["one setting"]
     rows = [[name] for name in found]
     for target in next(iter(found.values()), {}):
-        heading.append(f"lost ≤ {100 * target:g} %")
+        heading.append(f"≤ {100 * target:g} %")
         rule = found[THE_RULE][target].common
         for row, by_target in zip(rows, found.values(), strict=True):
             kept = by_target[target].common
             cores = float(np.mean(kept.core_usage))
-            cell = f"{cores:.2f} ({signed(100 * kept.relative(rule), 0)} %)"
+            cell = f"{cores:.1f} {signed(100 * kept.relative(rule), 0)}%"
             on = f"{kept.within(target)}/{count}"
             row.append(f"{cell} {on}" if math.isfinite(cores) else "–")
     return heading, rows
@@ -280,10 +281,19 @@ def tables(result: Result) -> RenderableType:
 
 
 _COSTS = (
-    "cost J = cores + {weight:g} x parked cores + drop cost x drop rate, mean over traces; "
-    "intervals for traffic of this kind"
+    "cost J = cores + {weight:g} x parked cores + drop cost x drop rate, on each trace; intervals "
+    "are for traffic of this kind; {bound}"
 )
-_TARGETS = "cores at a drop target (cost against the rule), traces that keep it"
+_BOUNDS = {
+    True: "the bound is proven",
+    False: "the bound is the clairvoyant's best, which is no proof",
+}
+_TARGETS = "cores at a drop target, cost against the rule, traces that keep it"
+
+
+def bound_of(gaps: Gaps) -> str:
+    """What the bound is."""
+    return _BOUNDS[gaps.proven]
 
 
 def _costs(result: Result) -> list[RenderableType]:
@@ -294,9 +304,10 @@ def _costs(result: Result) -> list[RenderableType]:
         return []
     parts: list[RenderableType] = [
         Text(""),
-        Text(_COSTS.format(weight=gaps.parked_weight), style="bold italic"),
-        Text(f"the rule: {rules(gaps)}"),
+        Text(_COSTS.format(weight=gaps.parked_weight, bound=bound_of(gaps))),
+        Text("the rule by drop cost:"),
+        *(Text(f"  {drop_cost:g}: {name}") for drop_cost, name in gaps.rule.items()),
     ]
-    for drop_cost in gaps.grid.drop_costs:
-        parts += [Text(""), Listing(*costs(gaps, drop_cost))]
+    for title, heading, rows in costs(gaps):
+        parts += [Text(""), Listing(heading, rows, title=title)]
     return parts

@@ -145,7 +145,7 @@ def test_parked_cores_weigh_what_one_asks_for() -> None:
 def test_hindsight_takes_the_best_rule_of_every_trace() -> None:
     gaps = Gaps(*known(), parked_weight=0.0)
     for drop_cost, at in gaps.standings[HINDSIGHT].items():
-        best = gaps.standings["rule, best of 3"][drop_cost]
+        best = gaps.standings["rule, best"][drop_cost]
         assert (at.cost <= best.cost).all()
     assert gaps.standings[HINDSIGHT][100.0].settings == ("middle", "frugal")
 
