@@ -33,14 +33,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Times:
-    """The knob that is calibrated for (a drop cost, a drop target) times a factor.
+    """For a knob: the drop cost or drop target that is calibrated for, times a factor.
 
     Attributes:
         low, high: of the factor; ratios count.
+        otherwise: where the policy is calibrated for the other of the two.
     """
 
     low: float
     high: float
+    otherwise: Real
 
 
 Space = Mapping[str, Real | Choice | Times]

@@ -158,13 +158,13 @@ def upper(known: FloatArray, rate: float) -> float:
         whole = int(rank)
         high = known[count - whole]
         low = known[max(count - whole - 1, 0)]
-        return high + (rank - whole) * (low - high)
+        return float(high + (rank - whole) * (low - high))
     largest = known[count - 1]
     tail = min(TAIL, max(count // 8, 2))
     slope = 0.0
     for i in range(1, tail):
         slope += math.log(largest / max(known[count - 1 - i], OFFSET)) / (tail - 1)
-    return largest * (1.0 / rank) ** min(max(slope, 0.0), 1.0)
+    return float(largest * (1.0 / rank) ** min(max(slope, 0.0), 1.0))
 
 
 class Conformal(ForecastingPolicy):
@@ -198,12 +198,13 @@ class Conformal(ForecastingPolicy):
         ("pace", (64, 256, 1024)),
     )
     space: ClassVar[Space] = {
-        "drop_target": Times(0.1, 10.0),
+        "drop_target": Times(0.2, 2.0, otherwise=Real(1e-4, 0.1, log=True)),
         "proportional": Real(0.0, 2.0),
         "integral": Real(0.1, 3.0),
         "pace": Real(16.0, 2048.0, log=True),
         "adaptation": Real(0.0, 1.0),
-        "window": Choice((64, 128, 256, 512, 1024)),
+        "order": Choice((4, 8, 16)),
+        "window": Choice((128, 256, 512)),
         "utilisation": Real(0.9, 1.05),
         "park_timeout": Real(2.0, 1000.0, log=True),
     }

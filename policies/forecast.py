@@ -110,9 +110,9 @@ class Forecast(ForecastingPolicy):
         ("window", (64, 256, 1024)),
     )
     space: ClassVar[Space] = {
-        "drop_cost": Times(0.2, 5.0),
+        "drop_cost": Times(0.2, 5.0, otherwise=Real(10.0, 30_000.0, log=True)),
+        "order": Choice((0, 4, 8, 16)),
         "smoothing": Real(0.3, 1.0),
-        "trend": Real(0.0, 0.5),
         "window": Choice((64, 128, 256, 512, 1024)),
         "utilisation": Real(0.8, 1.05),
         "park_timeout": Real(2.0, 1000.0, log=True),

@@ -13,12 +13,14 @@ All functions are plain loops over numpy arrays, compiled by `flexnfv.compiled`.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import Decision
 from flexnfv.parameters import check
 from flexnfv.policies.parking import check_park_timeout
 from flexnfv.policy import BasePolicy, Foreseen
@@ -227,7 +229,7 @@ def _regress(row: int, value: float, order: int, track: Track) -> None:
 
 def errors(row: int, window: int, track: Track) -> int:
     """How many errors of a row's window there are, those of the start among them."""
-    return min(track.seen[row] + len(START) - 1, window)
+    return min(int(track.seen[row]) + len(START) - 1, window)
 
 
 def _keep(row: int, ratio: float, window: int, track: Track) -> None:
@@ -311,6 +313,10 @@ class ForecastingPolicy(BasePolicy):
 
     batched: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]] = Track._fields
+
+    @abstractmethod
+    def decide(self, reading: Reading) -> Decision | IntArray:
+        """Targets, [..., T], and spares where the policy gives some."""
 
     smoothing: float | FloatArray
     trend: float | FloatArray

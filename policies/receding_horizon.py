@@ -293,11 +293,10 @@ class RecedingHorizon(ForecastingPolicy):
         ("window", (64, 256)),
     )
     space: ClassVar[Space] = {
-        "drop_cost": Times(0.2, 5.0),
+        "drop_cost": Times(0.2, 5.0, otherwise=Real(10.0, 30_000.0, log=True)),
         "order": Choice((4, 8, 16)),
-        "window": Choice((64, 128, 256, 512)),
+        "window": Choice((128, 256, 512)),
         "utilisation": Real(0.8, 1.05),
-        "horizon": Choice((4, 8, 16)),
     }
 
     def __init__(

@@ -71,7 +71,7 @@ def bench(
     from flexnfv.evaluation.cost import DROP_COSTS
     from flexnfv.options import backend_options
 
-    address, cut = _ray(ray), _segment(segment)
+    address, cut = _ray(ray), seconds(segment)
     begun = False
 
     def started() -> None:
@@ -128,7 +128,12 @@ def _peak(text: str | None) -> float | Literal["keep"] | None:
     return _number("--peak", text, 'packets/s (20e6) or "keep"')
 
 
-def _segment(text: str | None) -> tuple[float, float] | None:
+def seconds(text: str | None) -> tuple[float, float] | None:
+    """The two ends of a `--segment`.
+
+    Raises:
+        InputError: it is not START:END.
+    """
     if text is None:
         return None
     start, mark, end = text.partition(":")
