@@ -159,12 +159,12 @@ def upper(known: FloatArray, rate: float) -> float:
         high = known[count - whole]
         low = known[max(count - whole - 1, 0)]
         return float(high + (rank - whole) * (low - high))
-    largest = known[count - 1]
     tail = min(TAIL, max(count // 8, 2))
+    least = max(known[count - tail], OFFSET)
     slope = 0.0
     for i in range(1, tail):
-        slope += math.log(largest / max(known[count - 1 - i], OFFSET)) / (tail - 1)
-    return float(largest * (1.0 / rank) ** min(max(slope, 0.0), 1.0))
+        slope += math.log(max(known[count - i], least) / least) / (tail - 1)
+    return float(max(known[count - 1], least * (tail / rank) ** min(slope, 1.0)))
 
 
 class Conformal(ForecastingPolicy):
