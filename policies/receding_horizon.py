@@ -101,12 +101,16 @@ def plan_ahead(
         enough(row, outlook[0], of_interval(row, 0, window, track, paths), worth, given, shape, now)
         ratios = of_interval(row, 1, window, track, paths)
         enough(row, outlook[1], ratios, loss_cost, given, shape, later)
+        left = False
         for t in range(types):
             # What is launched now serves from the interval after the next.
             targets[row, t] = later[t] if later[t] > there[row, t] else min(now[t], there[row, t])
             targets[row, t] = max(targets[row, t], shape.least[t])
-        scenarios = drawn(row, window, outlook, track, paths)
-        keep_what_pays(row, scenarios, outlook, loss_cost, there, given, shape, targets, spares)
+            left = left or there[row, t] > targets[row, t]
+        spares[row, :] = KEEP
+        if left and given.parked_weight[row] > 0.0:
+            needs = drawn(row, window, outlook, track, paths)
+            keep_what_pays(row, needs, outlook, loss_cost, there, given, shape, targets, spares)
 
 
 def learn(row: int, need: float, window: int, track: Track, paths: Paths) -> None:
@@ -161,11 +165,12 @@ def drawn(row: int, window: int, outlook: FloatArray, track: Track, paths: Paths
     complete = min(max(newest - horizon + 1, 0), window - horizon)
     added = len(START) if complete < window - horizon else 0
     made = np.empty((complete + added, horizon))
+    expected = np.exp(outlook)
     for s in range(complete + added):
         place = (newest - horizon - s) % window
         for h in range(horizon):
             ratio = paths.outcomes[row, place, h] if s < complete else START[s - complete]
-            made[s, h] = max(math.exp(outlook[h]) * ratio - OFFSET, 0.0)
+            made[s, h] = max(expected[h] * ratio - OFFSET, 0.0)
     return made
 
 
@@ -200,7 +205,7 @@ def enough(
 
 def keep_what_pays(
     row: int,
-    scenarios: FloatArray,
+    needs: FloatArray,
     outlook: FloatArray,
     loss_cost: float,
     there: IntArray,
@@ -219,7 +224,7 @@ def keep_what_pays(
 
     Args:
         row: of the parameters.
-        scenarios: needs, [S, H].
+        needs: of the scenarios, [S, H].
         outlook: log needs, [H].
         loss_cost: of losing what an instance of the most needed type carries, core intervals.
         there: instances that are not stopped, [R, T].
@@ -229,7 +234,7 @@ def keep_what_pays(
         spares: filled, [R, T].
     """
     weight, use = given.parked_weight[row], given.utilisation[row]
-    types, count, horizon = there.shape[1], scenarios.shape[0], scenarios.shape[1]
+    types, count, horizon = there.shape[1], needs.shape[0], needs.shape[1]
     carried, per_need = np.inf, 0.0
     for t in range(types):
         if shape.part[t] > 0.0:
@@ -239,9 +244,6 @@ def keep_what_pays(
     margin = min(max(carried / expected, 1.0), MARGIN)
     saved, waiting = np.empty(horizon), np.empty(horizon)
     for t in range(types):
-        spares[row, t] = KEEP
-        if weight <= 0.0:
-            continue
         spares[row, t] = 0
         # Losses are shared by the types as their cores are: all of them together save a packet.
         gain = loss_cost * shape.cores[t] / per_need
@@ -251,12 +253,12 @@ def keep_what_pays(
             waiting[:] = 0.0
             for s in range(count):
                 h = 0
-                while h < horizon - 1 and scenarios[s, h] <= called:
+                while h < horizon - 1 and needs[s, h] <= called:
                     waiting[h] += 1.0
                     h += 1
                 waiting[h] += 1.0
                 if h < horizon - 1:
-                    used = scenarios[s, h + 1] * shape.part[t] / use - level
+                    used = needs[s, h + 1] * shape.part[t] / use - level
                     saved[h] += min(max(used, 0.0), 1.0)
             best, balance = -1.0, 0.0
             for h in range(horizon - 1):
