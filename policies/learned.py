@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,10 @@ class Learned(BasePolicy):
 
     batched: ClassVar[bool] = True
     vectorised: ClassVar[tuple[str, ...]] = ("drop_cost", "drop_target", "parked_weight")
+    sweep: ClassVar[tuple[str, tuple[float, ...]]] = (
+        "drop_cost",
+        (10, 30, 100, 180, 300, 560, 1000, 1800, 3000, 10000, 30000),
+    )
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Learned(BasePolicy):
             self._check_cost(drop_cost)
         if not isinstance(transfer, bool):
             raise ValueError(f"transfer is {transfer!r}, it must be true or false")
-        self.drop_cost = self.metadata.drop_cost if drop_cost is None else drop_cost
+        self.drop_cost: Any = self.metadata.drop_cost if drop_cost is None else drop_cost
         self.drop_target, self.parked_weight = drop_target, parked_weight
         self.transfer = transfer
         if self.metadata.kind == "exceedance":
@@ -81,12 +85,9 @@ class Learned(BasePolicy):
     def _check_cost(self, drop_cost: float) -> None:
         check("drop_cost", drop_cost, lambda v: (v > 0) & (v < np.inf), "be positive")
         trained = self.metadata.drop_costs
-        if trained:
-            check(
-                "drop_cost",
-                drop_cost,
-                lambda v: (v >= trained[0]) & (v <= trained[1]),
-                f"be one that the bundle knows, {trained[0]:g} to {trained[1]:g}",
+        if trained and (np.min(drop_cost) < trained[0] or np.max(drop_cost) > trained[1]):
+            raise ValueError(
+                f"drop_cost is {drop_cost}, the bundle knows {trained[0]:g} to {trained[1]:g}"
             )
 
     def reset(

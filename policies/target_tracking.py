@@ -6,18 +6,24 @@ the autoscaling API; https://kubernetes.io/docs/tasks/run-application/horizontal
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.compiled import compiled
+from flexnfv.decision import Decision
 from flexnfv.parameters import check, per_type, whole_from_one
+from flexnfv.policies.parking import check_park_timeout, decision
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
+from flexnfv.space import Choice, Real, Space
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+SMOOTHING: Final = 0.3
+"""Weight of the newest change in the slope."""
 
 
 def desired(
@@ -100,21 +106,40 @@ class TargetTracking(BasePolicy):
             its sync periods of 15 s, so here 20 intervals; 1 is no window.
         metric: what the utilisation is taken of: `demand` (what the type would be offered if
             nothing upstream were lost) or `arrived` (what it was offered).
+        trend: how much of the smoothed change of the need is added to the need, in intervals of
+            it: 1 extrapolates to the end of the next interval, 0 not at all. The slope is smoothed
+            exponentially, as the trend of Holt's method is (Holt, "Forecasting seasonals and
+            trends by exponentially weighted moving averages", 1957).
+        park_timeout: intervals that a parked instance is kept; for ever if none.
 
     Raises:
         ValueError: a parameter out of its range.
     """
 
     batched: ClassVar[bool] = True
-    vectorised: ClassVar[tuple[str, ...]] = ("target", "tolerance", "window")
-    state_names: ClassVar[tuple[str, ...]] = ("desires", "seen")
+    vectorised: ClassVar[tuple[str, ...]] = (
+        "target",
+        "tolerance",
+        "window",
+        "trend",
+        "park_timeout",
+    )
+    state_names: ClassVar[tuple[str, ...]] = ("desires", "seen", "before", "slope")
     sweep: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
         ("target", (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)),
         ("window", (1, 5, 20, 60)),
     )
+    space: ClassVar[Space] = {
+        "target": Real(0.3, 1.1),
+        "window": Choice((1, 3, 5, 10, 20, 60, 300)),
+        "trend": Real(0.0, 2.0),
+        "park_timeout": Real(2.0, 1000.0, log=True),
+    }
 
     desires: IntArray | None
     seen: IntArray | None
+    before: FloatArray | None
+    slope: FloatArray | None
 
     def __init__(
         self,
@@ -122,22 +147,28 @@ class TargetTracking(BasePolicy):
         tolerance: float = 0.1,
         window: int = 20,
         metric: Literal["demand", "arrived"] = "demand",
+        trend: float = 0.0,
+        park_timeout: float | None = None,
     ) -> None:
         check("target", target, lambda v: (v > 0) & (v <= 2), "lie in (0, 2]")
         check("tolerance", tolerance, lambda v: (v >= 0) & (v < 1), "lie in [0, 1)")
         check("window", window, whole_from_one, "be a whole number from 1")
+        check("trend", trend, lambda v: (v >= 0) & (v <= 10), "lie in [0, 10]")
+        check_park_timeout(park_timeout)
         if metric not in ("demand", "arrived"):
             raise ValueError(f"metric is {metric!r}, it must be one of demand, arrived")
         self.target = target
         self.tolerance = tolerance
         self.window = int(window) if np.ndim(window) == 0 else np.asarray(window, np.int64)
         self.metric = metric
+        self.trend = trend
+        self.park_timeout = park_timeout
 
-    def decide(self, reading: Reading) -> IntArray:
-        """Targets by the rule, [..., T]."""
+    def decide(self, reading: Reading) -> Decision | IntArray:
+        """Targets by the rule, [..., T], and the spares if there is a park timeout."""
         demand = self.metric == "demand"
         rate = reading.demand_pps(self.chain) if demand else reading.type_arrived_pps
-        need = rate / self.chain.capacity_pps
+        need = self._extrapolated(rate / self.chain.capacity_pps)
         here = reading.running + reading.launching
         target, tolerance = per_type(self.target), per_type(self.tolerance)
         newest = desired(need, reading.running, reading.launching, target, tolerance)
@@ -154,4 +185,16 @@ class TargetTracking(BasePolicy):
         else:
             highest = np.empty_like(newest)
             compiled(highest_desires)(self.desires, at, self.window, highest)
-        return stabilise(highest, newest, here)
+        targets = stabilise(highest, newest, here)
+        return decision(targets, reading, self.chain, self.park_timeout)
+
+    def _extrapolated(self, need: FloatArray) -> FloatArray:
+        """The need plus `trend` times Holt's slope, [..., T]."""
+        if not np.any(self.trend):
+            return need
+        if self.before is None or self.slope is None:
+            self.before, self.slope = need, np.zeros_like(need)
+        change = need - self.before
+        self.slope = self.slope + SMOOTHING * (change - self.slope)
+        self.before = need
+        return np.maximum(need + per_type(self.trend) * self.slope, 0.0)
