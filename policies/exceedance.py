@@ -52,7 +52,9 @@ class Tuning(NamedTuple):
     Attributes:
         prior: exceedances that the network is trusted for before a link has shown its own.
         discount: of what a link has shown, per interval.
-        first_use, regret: see `flexnfv.provision.Prices`.
+        first_use, regret, stay: see `flexnfv.provision.Prices`.
+        presumed, trust: mean demand, relative to the most that the chain carries, that a link is
+            thought to have before it is seen, and intervals that this counts for.
         pace: intervals' worth of allowed loss that move the drop cost by a factor of e.
         horizon: intervals within which a drop target makes up for what was lost too much.
     """
@@ -61,6 +63,9 @@ class Tuning(NamedTuple):
     discount: float = 0.999
     first_use: float = 0.5
     regret: float = 1.0
+    stay: float = 4.0
+    presumed: float = 0.1
+    trust: float = 100.0
     pace: float = 20.0
     horizon: float = 1000.0
 
@@ -178,8 +183,7 @@ def decide_chains(
     drop_cost: FloatArray,
     parked_weight: FloatArray,
     launch: float,
-    first_use: float,
-    regret: float,
+    tuning: Tuning,
     targets: IntArray,
     spares: IntArray,
 ) -> None:
@@ -192,13 +196,22 @@ def decide_chains(
         levels, types: of the chain.
         drop_cost, parked_weight: of each, [B].
         launch: intervals that a launch takes.
-        first_use, regret: see `Tuning`.
+        tuning: of the policy.
         targets, spares: filled, [B, T].
     """
     for n in range(len(link)):
         b = link[n]
-        mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
-        prices = Prices(drop_cost[n], mean, parked_weight[n], launch, first_use, regret)
+        presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
+        mean = (memory.total[b] + presumed) / (memory.age[b] + tuning.trust)
+        prices = Prices(
+            drop_cost[n],
+            max(mean, FLOOR * levels.rate[0]),
+            parked_weight[n],
+            launch,
+            tuning.first_use,
+            tuning.regret,
+            tuning.stay,
+        )
         provide(
             states[0, n],
             states[1, n],
@@ -387,8 +400,7 @@ class Exceedance:
             drop_cost,
             knobs.parked_weight,
             self._launch,
-            tuning.first_use,
-            tuning.regret,
+            tuning,
             self._targets,
             self._spares,
         )
