@@ -15,23 +15,25 @@ end at the type or upstream of it. Packets are conserved: X(n) = D(n) + B(n-1) -
 What an instance serves that only drains lay in its ring, so in B(n-1); any other serves at most its
 rate x (1 + jitter), which the seed tells, and what waits at the type at the end lies in the rings of
 awake instances. With U for the most that rings upstream can hold (and what is on its way back),
-r for a ring, C(j) for the j ablest slots' ability and rings, e for what a launched instance can
-still serve in n, and its ring,
+C(j) for what the j ablest slots serve in n and hold in their rings, c(j) = C(j) - C(j-1), and e for
+what an instance launched in n still serves in it and holds in its ring,
 
-    X(n) >= max(0, A(n) - C(a(n)) - e f(n)),  A(n) = D(n) - U.
+    X(n) >= max(0, A(n) - C(a(n)) - E(n)),  A(n) = D(n) - U,
+
+where E sums min(e, c(j)) over j = a+1 .. a+f: the best is that the ablest are the older ones.
 
 **Levels.** Level j = 1, 2, ... is held in n if h(n) >= j, runs if a(n) >= j, is fresh if
 h(n-1) < j <= h(n), is parked if it is held and neither. Then a + f + w p is the sum of 1 over levels
 that run or are fresh and w over those that are parked, since a <= h(n-1). Let
-u(j) = min(max(0, A - C(j-1)), C(j) - C(j-1)), so that max(0, A - C(a)) is the sum of u over the
+u(j) = min(max(0, A - C(j-1)), c(j)), so that max(0, A - C(a)) is the sum of u over the
 levels above a, plus what all levels together cannot take.
 
 - Where launches and reruns take less than an interval, whoever launches has all held instances rerun
   by the end of n (`flexnfv.scaling.plan` launches last), so that f > 0 means a = h(n-1). At most
   F = most - least instances are launched. A fresh level loses
-  v(j) = min(u(j) of A - e F instead of A, C(j) - C(j-1) - e). The sum of v over the fresh levels and
-  u over those above them, S, is at most X: with b = a + f, if A >= C(b) then S is at most
-  A - C(b) + (C(b) - C(a) - e f); else only fresh levels lose, at most max(0, A - e F - C(a)).
+  v(j) = min(u(j) of A - e F instead of A, c(j) - min(e, c(j))). The sum of v over the fresh levels
+  and u over those above them, S, is at most X: with b = a + f, if A >= C(b) then S is at most
+  A - C(b) + C(b) - C(a) - E; else only fresh levels lose, at most max(0, A - e F - C(a)).
 - Otherwise a launch is taken to be over after the whole intervals that its quickest takes, and costs
   its core in these alone. An instance runs only if it was held in all of them, so that a level does.
 
@@ -118,20 +120,45 @@ def lower_bound(
         InputError: the trace is shorter than two intervals.
         ValueError: a cost below 0, or a weight outside 0..1.
     """
+    return float(lower_bounds(chain, trace, drop_cost, parked_weight, seed, substeps=substeps))
+
+
+def lower_bounds(
+    chain: ServiceChain,
+    trace: Trace,
+    drop_cost: npt.ArrayLike,
+    parked_weight: npt.ArrayLike | None = None,
+    seed: int | None = None,
+    *,
+    substeps: int = 10,
+) -> FloatArray:
+    """`lower_bound` for many costs and weights at once, of the shape that they have together."""
     weight = chain.parked_weight if parked_weight is None else parked_weight
-    if not 0.0 <= drop_cost < np.inf:
+    costs, weights = np.broadcast_arrays(
+        np.asarray(drop_cost, np.float64), np.asarray(weight, np.float64)
+    )
+    if not ((costs >= 0.0) & (costs < np.inf)).all():
         raise ValueError(f"drop_cost is {drop_cost}, it must be 0 or more")
-    if not 0.0 <= weight <= 1.0:
-        raise ValueError(f"parked_weight is {weight}, it must lie in [0, 1]")
+    if not ((weights >= 0.0) & (weights <= 1.0)).all():
+        raise ValueError(f"parked_weight is {parked_weight}, it must lie in [0, 1]")
     offered = rates_of(trace, chain, substeps)
     packets = float(offered.sum()) * chain.interval_s / offered.shape[1]
-    price = drop_cost * len(offered) / packets if packets > 0.0 else 0.0
-    total, _, _ = decouple(chain, levels_of(chain, offered, seed, substeps), price, weight)
-    return total / len(offered)
+    levels = levels_of(chain, offered, seed, substeps)
+    found = np.empty(costs.shape)
+    for place in np.ndindex(costs.shape):
+        price = float(costs[place]) * len(offered) / packets if packets > 0.0 else 0.0
+        found[place], _, _ = decouple(chain, levels, price, float(weights[place]))
+    return found / len(offered)
 
 
 def decouple(
-    chain: ServiceChain, levels: Levels, price: float, parked_weight: float, steps: int = STEPS
+    chain: ServiceChain,
+    levels: Levels,
+    price: float,
+    parked_weight: float,
+    *,
+    launch: Launch | None = None,
+    steps: int = STEPS,
 ) -> tuple[float, FloatArray, Lives]:
     """The cheapest lives of all levels, each type paying for its part of what is lost.
 
@@ -140,6 +167,7 @@ def decouple(
         levels: of its types in N intervals.
         price: of a lost packet, in core intervals.
         parked_weight: of a parked core.
+        launch: how levels are launched; at the quickest if None.
         steps: of raising the parts.
 
     Returns:
@@ -153,9 +181,19 @@ def decouple(
     parts = np.where(on_path.any(axis=0), levels.cost / chain.capacity_pps, 0.0)
     parts = np.repeat(parts[:, None] / (on_path @ parts).max(), intervals, axis=1)
     lives, scratch = new_lives(types, intervals), new_scratch(types, intervals)
-    launch = launch_of(chain)
-    costs = (levels, price, float(parked_weight), launch, on_path, parts)
-    total = compiled(raise_parts)(*costs, lives, scratch, steps, FIRST_STEP, STEP_DECAY)
+    total = compiled(raise_parts)(
+        levels,
+        price,
+        parked_weight,
+        launch_of(chain) if launch is None else launch,
+        on_path,
+        parts,
+        lives,
+        scratch,
+        steps,
+        FIRST_STEP,
+        STEP_DECAY,
+    )
     return float(total), parts, lives
 
 

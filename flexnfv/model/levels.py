@@ -277,7 +277,7 @@ def split(demand: float, count: int, launches: int, sums: FloatArray, found: Flo
         own = sums[j + 1, 0] - sums[j, 0]
         found[0, j] += min(max(demand - sums[j, 0], 0.0), own)
         helped = min(max(demand - launched * launches - sums[j, 0], 0.0), own)
-        found[1, j] += min(helped, own - launched)
+        found[1, j] += min(helped, max(0.0, own - launched))
     return max(0.0, demand - sums[count, 0])
 
 
