@@ -23,8 +23,8 @@ from flexnfv.mapping import (
     update_table,
 )
 from flexnfv.model.backend import rates_of
-from flexnfv.model.bound import Lives, Scratch, decouple, new_scratch
-from flexnfv.model.levels import Launch, Levels, cheapest
+from flexnfv.model.bound import decouple
+from flexnfv.model.levels import Launch, Levels, Lives, Scratch, cheapest, new_scratch
 from flexnfv.parameters import check
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
@@ -108,7 +108,9 @@ class Clairvoyant(BasePolicy):
         self._of = np.array([places[key] for key in wanted])
         self._length = np.array([targets.shape[1] for targets, _ in plans.values()])
         # [plans, N, T]: an ended plan says nothing, since nobody asks for more.
-        self._targets, self._spares = np.zeros((2, len(plans), self._length.max(), chain.types), int)
+        self._targets, self._spares = np.zeros(
+            (2, len(plans), self._length.max(), chain.types), int
+        )
         for place, (targets, spares) in enumerate(plans.values()):
             self._targets[place, : targets.shape[1]] = targets.T
             self._spares[place, : spares.shape[1]] = spares.T
@@ -147,7 +149,7 @@ class Planner:
     def plan(self, drop_cost: float, parked_weight: float) -> tuple[IntArray, IntArray]:
         """Targets and spares of every interval, [T, N] each; those of the first have no effect."""
         chain, levels = self._chain, self._levels
-        types, most, intervals = levels.idle.shape
+        intervals = levels.idle.shape[2]
         price = drop_cost * intervals / self._packets if self._packets > 0 else 0.0
         launch = expected_launch(chain)
         _, _, lives = decouple(chain, levels, price, parked_weight, launch=launch, steps=STEPS)
@@ -158,26 +160,34 @@ class Planner:
             launch,
             self._common,
             lives,
-            new_scratch(types, intervals),
+            new_scratch(intervals),
             levels._replace(idle=np.empty_like(levels.idle), fresh=np.empty_like(levels.fresh)),
             ROUNDS,
         )
-        targets, held = self._early(lives.running), self._early(lives.held)
+        early = self._early(price, parked_weight)
+        targets = np.where(early[:, None], self._ahead(lives), lives.running)
         # Instances are launched only where no parked one is left to be rerun.
-        launches = np.diff(held, axis=1, prepend=held[:, :1]) > 0
-        targets = np.where(launches, held, targets)
-        return targets, held - targets
+        launches = np.diff(lives.held, axis=1, prepend=lives.held[:, :1]) > 0
+        targets = np.where(launches, lives.held, targets)
+        return targets, lives.held - targets
 
-    def _early(self, running: IntArray) -> IntArray:
-        """Counts as they must be commanded where a ring cannot wait for a rerun."""
-        measured = self._chain.measured
-        rerun_s = measured.rerun_s * (1.0 + measured.rerun_spread)
-        ahead = math.ceil(rerun_s / self._chain.interval_s)
-        highest = running.copy()
-        for step in range(1, ahead + 1):
-            highest[:, :-step] = np.maximum(highest[:, :-step], running[:, step:])
-        waits = rerun_s * self._chain.capacity_pps <= self._chain.ring_packets
-        return np.where(waits[:, None], running, highest)
+    def _early(self, price: float, parked_weight: float) -> npt.NDArray[np.bool_]:
+        """Whether a rerun ahead of its time costs less than what a ring cannot hold during it."""
+        chain = self._chain
+        lost = slowest_rerun_s(chain) * chain.capacity_pps - chain.ring_packets
+        return np.asarray(price * lost > (1.0 - parked_weight) * chain.cores_per_instance)
+
+    def _ahead(self, lives: Lives) -> IntArray:
+        """Running instances if those that are parked are rerun as far ahead as a rerun takes."""
+        highest = lives.running.copy()
+        for step in range(1, math.ceil(slowest_rerun_s(self._chain) / self._chain.interval_s) + 1):
+            highest[:, :-step] = np.maximum(highest[:, :-step], lives.running[:, step:])
+        return np.minimum(highest, lives.held)
+
+
+def slowest_rerun_s(chain: ServiceChain) -> float:
+    """The longest that a rerun takes, seconds."""
+    return chain.measured.rerun_s * (1.0 + chain.measured.rerun_spread)
 
 
 def expected_launch(chain: ServiceChain) -> Launch:
@@ -211,7 +221,7 @@ def expected_levels(chain: ServiceChain, offered: FloatArray) -> Levels:
         idle=idle,
         fresh=idle * expected_launch(chain).late,
         beyond=np.ascontiguousarray(lost[:, -1]),
-        count=count,
+        size=count,
         least=np.array(chain.min_instances, np.int64),
         initial=np.array(chain.initial_instances, np.int64),
         cost=np.array(chain.cores_per_instance, np.float64),
@@ -268,7 +278,7 @@ def settle(
         rounds: how often.
     """
     types, most, intervals = levels.idle.shape
-    x.price[:] = price
+    whole = np.full(intervals, price)
     for number in range(rounds * types):
         t = number % types
         for n in range(intervals):
@@ -282,16 +292,4 @@ def settle(
                 away -= cut
                 rest.idle[t, j, n] = levels.idle[t, j, n] - cut
                 rest.fresh[t, j, n] = max(0.0, levels.fresh[t, j, n] - cut)
-        cheapest(
-            t,
-            rest,
-            x.price,
-            parked_weight,
-            launch,
-            x.on,
-            x.off,
-            x.choices,
-            lives.lost[t],
-            lives.running[t],
-            lives.held[t],
-        )
+        cheapest(t, rest, whole, parked_weight, launch, x, lives)

@@ -37,9 +37,10 @@ levels above a, plus what all levels together cannot take.
 - Otherwise a launch is taken to be over after the whole intervals that its quickest takes, and costs
   its core in these alone. An instance runs only if it was held in all of them, so that a level does.
 
-So X is at least what its levels lose. What levels do is one of the lives that
-`flexnfv.model.levels.cheapest` chooses from, each level by itself: off; launching at the price of a
-core; then parked at w or running at 1, and off again. Park timeouts, core budgets, how flows spread,
+So X is at least what its levels lose. Only what is parked at the end of n-1 can be stopped in n, so
+that h(n) >= a(n-1) + f(n-1): a level is parked before it is off. What levels do is therefore one of
+the lives that `flexnfv.model.levels.cheapest` chooses from, each level by itself: off; launching at
+the price of a core; running at 1; parked at w; from parked to running, or off again. Park timeouts, core budgets, how flows spread,
 reruns' latencies and overload penalties can only make a policy dearer. Levels up to the least run
 always, and the first interval is that of the initial instances.
 
@@ -51,15 +52,23 @@ parts. They are raised by subgradient steps; how far they get is no matter of co
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
 from flexnfv.model.backend import rates_of
-from flexnfv.model.levels import Launch, Levels, cheapest, launch_of, levels_of
+from flexnfv.model.levels import (
+    Launch,
+    Levels,
+    Lives,
+    Scratch,
+    cheapest,
+    launch_of,
+    levels_of,
+    new_lives,
+    new_scratch,
+)
 from flexnfv.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,30 +79,6 @@ STEPS = 60
 FIRST_STEP = 0.5
 STEP_DECAY = 0.5
 """Step i moves parts by `FIRST_STEP` / (1 + i `STEP_DECAY`), relative to the interval's losses."""
-
-
-class Lives(NamedTuple):
-    """The lives of all types' levels, [T, N] each.
-
-    Attributes:
-        lost: packets that are lost at a type or before it.
-        running: levels that run or are launched.
-        held: levels that are not off.
-    """
-
-    lost: FloatArray
-    running: IntArray
-    held: IntArray
-
-
-class Scratch(NamedTuple):
-    """Scratch space of `cheapest`, and the parts tried last, [T, N]."""
-
-    on: FloatArray
-    off: FloatArray
-    choices: npt.NDArray[np.int8]
-    price: FloatArray
-    tried: FloatArray
 
 
 def lower_bound(
@@ -138,9 +123,9 @@ def lower_bounds(
         np.asarray(drop_cost, np.float64), np.asarray(weight, np.float64)
     )
     if not ((costs >= 0.0) & (costs < np.inf)).all():
-        raise ValueError(f"drop_cost is {drop_cost}, it must be 0 or more")
+        raise ValueError(f"drop_cost is {drop_cost!r}, it must be 0 or more")
     if not ((weights >= 0.0) & (weights <= 1.0)).all():
-        raise ValueError(f"parked_weight is {parked_weight}, it must lie in [0, 1]")
+        raise ValueError(f"parked_weight is {parked_weight!r}, it must lie in [0, 1]")
     offered = rates_of(trace, chain, substeps)
     packets = float(offered.sum()) * chain.interval_s / offered.shape[1]
     levels = levels_of(chain, offered, seed, substeps)
@@ -180,7 +165,7 @@ def decouple(
     # A packet is worth as many cores at a type as serving it takes there.
     parts = np.where(on_path.any(axis=0), levels.cost / chain.capacity_pps, 0.0)
     parts = np.repeat(parts[:, None] / (on_path @ parts).max(), intervals, axis=1)
-    lives, scratch = new_lives(types, intervals), new_scratch(types, intervals)
+    lives = new_lives(types, intervals)
     total = compiled(raise_parts)(
         levels,
         price,
@@ -189,29 +174,12 @@ def decouple(
         on_path,
         parts,
         lives,
-        scratch,
+        new_scratch(intervals),
         steps,
         FIRST_STEP,
         STEP_DECAY,
     )
     return float(total), parts, lives
-
-
-def new_lives(types: int, intervals: int) -> Lives:
-    """Room for lives."""
-    shape = types, intervals
-    return Lives(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-
-
-def new_scratch(types: int, intervals: int) -> Scratch:
-    """Scratch space for that many NF types and intervals."""
-    return Scratch(
-        on=np.empty(intervals + 1),
-        off=np.empty(intervals + 1),
-        choices=np.zeros((2, intervals), np.int8),
-        price=np.empty(intervals),
-        tried=np.empty((types, intervals)),
-    )
 
 
 def raise_parts(
@@ -246,30 +214,19 @@ def raise_parts(
     """
     types, intervals = parts.shape
     best = -1.0
-    x.tried[:] = parts
+    tried = parts.copy()
+    own = np.empty(intervals)
     for step in range(steps):
         total = 0.0
         for t in range(types):
             for n in range(intervals):
-                x.price[n] = price * x.tried[t, n]
-            total += cheapest(
-                t,
-                levels,
-                x.price,
-                parked_weight,
-                launch,
-                x.on,
-                x.off,
-                x.choices,
-                lives.lost[t],
-                lives.running[t],
-                lives.held[t],
-            )
+                own[n] = price * tried[t, n]
+            total += cheapest(t, levels, own, parked_weight, launch, x, lives)
         if total > best:
             best = total
-            parts[:] = x.tried
+            parts[:] = tried
         for n in range(intervals):
-            shift(n, on_path, lives.lost, first_step / (1.0 + step * decay), x.tried)
+            shift(n, on_path, lives.lost, first_step / (1.0 + step * decay), tried)
     return best
 
 
