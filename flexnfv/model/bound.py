@@ -39,7 +39,7 @@ together cannot take.
   after the whole intervals that its quickest takes: it costs its core and serves nothing in these
   alone. A level is fresh in as many intervals after it comes to be held; f is at least the number
   of such levels, and only instances that were held in all of these intervals run, so only such
-  levels.
+  levels. Giving up a launch under way is dearer than to stay off.
 
 So X is at least what its levels lose. Only what is parked at the end of n-1 can be stopped in n, so
 that h(n) >= a(n-1) + f(n-1): a level is parked before it is off. What levels do is therefore one of
