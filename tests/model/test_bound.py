@@ -214,6 +214,41 @@ def test_the_cheapest_of_all_decisions_costs_little_more(
     assert np.mean(ratios) > 0.95
 
 
+def fixed_chain(capacity: tuple[float, ...], ring: tuple[int, ...], jitter: float) -> ServiceChain:
+    """A chain of one instance of each type: there is nothing to decide."""
+    nf = tuple(
+        NFType(name=f"n{t}", function=f"f{t}", max_instances=1, ring_size=size)
+        for t, size in enumerate(ring)
+    )
+    functions = {
+        f"f{t}": NFCalibration(processing_ns=100.0, loss_free_pps=rate, jitter=jitter)
+        for t, rate in enumerate(capacity)
+    }
+    calibration = Calibration(name="fixed", launch_s=1.0, rerun_s=0.001, nf=functions)
+    return ServiceChain.model_validate(
+        {"name": "fixed", "calibration": "fixed", "core_budget": 9, "nf": nf}
+    ).with_calibration(calibration)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "ring", "jitter", "rates"),
+    [
+        pytest.param((1000.0,), (1024,), 0.0, (0, 2200), id="its ring holds over what is left"),
+        pytest.param((1000.0, 800.0), (1024, 64), 0.0, (0, 2023), id="so does a ring upstream"),
+        pytest.param((1e5,), (64,), 0.3, (2e5, 2e5), id="luck serves more than the mean"),
+    ],
+)
+def test_where_nothing_can_be_decided_it_is_close_and_no_higher(
+    capacity: tuple[float, ...], ring: tuple[int, ...], jitter: float, rates: tuple[float, ...]
+) -> None:
+    chain = fixed_chain(capacity, ring, jitter)
+    trace = Trace("fixed", np.array(rates), 1.0)
+    for seed in range(10):
+        (found,) = of_policy(chain, trace, make_policy("static"), seed).j(300.0, 0.3)
+        bound = lower_bound(chain, trace, 300.0, 0.3, seed)
+        assert 0.9 * found < bound <= found * (1 + ROUNDING)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 30))
 def test_no_random_decisions_cost_less_on_any_chain(seed: int) -> None:
