@@ -20,12 +20,17 @@ from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.suite.definition import Definition, Item
 from flexnfv.suite.sources import SOURCES
-from flexnfv.traces import Trace, datacenter, files, split
+from flexnfv.traces import Trace, datacenter, files, prior, split
 from flexnfv.traces.trace import FloatArray
 
 LONGEST: Final = 3000
 """Most intervals of a trace: a verification of everything must take seconds."""
 
+DRAWN: Final = 1500
+"""Intervals of a draw of the prior."""
+
+_PRIOR_SEED: Final = 20261127
+"""Of the suite's draws; whoever trains on the prior uses another."""
 _TEST_SHARE: Final = 0.8
 """Measured traffic before this share of its time belongs to training and validation."""
 _UNIT_BYTES: Final = 1024
@@ -80,7 +85,7 @@ def user_folder() -> Path:
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME", "")
     # The XDG rules: a relative path counts as not given.
-    home = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
+    home = Path(data) if Path(data).is_absolute() else Path.home() / ".local" / "share"
     return home / "flexnfv" / "traces"
 
 
@@ -121,6 +126,15 @@ def _family(name: str, chain: ServiceChain, folder: Path) -> FloatArray:
     return test.get(f"test/{name}").rate_pps
 
 
+def _prior(name: str, chain: ServiceChain, folder: Path) -> FloatArray:
+    row = int(name.removeprefix("draw-"))
+    return to_peak(prior.draw(np.random.default_rng([_PRIOR_SEED, row]), DRAWN), chain)
+
+
+def _six(name: str, chain: ServiceChain, folder: Path) -> FloatArray:
+    return (_prior if name.startswith("draw-") else _family)(name, chain, folder)
+
+
 def _measured(name: str, chain: ServiceChain, folder: Path) -> FloatArray:
     if not datacenter.installed():
         raise Missing(
@@ -145,9 +159,10 @@ def _public(name: str, chain: ServiceChain, folder: Path) -> FloatArray:
 
 _MAKERS: Final[dict[str, Callable[[str, ServiceChain, Path], FloatArray]]] = {
     "families": _family,
+    "prior": _prior,
     "measured": _measured,
     "public": _public,
-    "six": _family,
+    "six": _six,
 }
 
 
