@@ -92,6 +92,25 @@ def policy_spec(text: str) -> Spec:
     return Spec(text, LEARNED, {"bundle": head, **pairs})
 
 
+def with_pairs(text: str, changes: Mapping[str, str | None]) -> str:
+    """A policy's spec with other parameters; None takes one out.
+
+    Raises:
+        InputError: see `policy_spec`.
+    """
+    tail = _split(text, ":")[2]
+    pairs: dict[str, str | None] = {**parse_pairs(tail, ",", where=text), **changes}
+    written = ",".join(
+        f"{key}={_quote(value)}" for key, value in pairs.items() if value is not None
+    )
+    front = text[: len(text) - len(tail)].removesuffix(":")
+    return f"{front}:{written}" if written else front
+
+
+def _quote(value: str) -> str:
+    return value if "," not in value else f"'{value}'" if "'" not in value else f'"{value}"'
+
+
 def trace_spec(text: str) -> Spec:
     """The parts of a trace's spec; its values may be percent-encoded, as in a URL.
 

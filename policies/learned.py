@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
 from flexnfv.errors import BackendError
 from flexnfv.observation import ObservationEncoder, prepare
+from flexnfv.parameters import check
 from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, refuse_other_chain
 from flexnfv.policy import BasePolicy, Foreseen, State
 from flexnfv.reading import Reading
@@ -51,7 +52,8 @@ class Learned(BasePolicy):
     Args:
         bundle: path of a bundle (one ONNX file, see `flexnfv.policies.bundle`).
         drop_cost: cost of losing one interval's mean traffic, in core intervals; the bundle's own
-            if not given. Higher keeps more instances.
+            if not given. Higher keeps more instances. May be an array with one for each row of a
+            batch.
         transfer: run it on chains of another shape than those that it was trained for.
 
     Raises:
@@ -61,6 +63,11 @@ class Learned(BasePolicy):
     """
 
     batched: ClassVar[bool] = True
+    vectorised: ClassVar[tuple[str, ...]] = ("drop_cost",)
+    sweep: ClassVar[tuple[str, tuple[float, ...]]] = (
+        "drop_cost",
+        (10, 30, 100, 180, 300, 560, 1000, 1800, 3000, 10000, 30000),
+    )
 
     def __init__(
         self, bundle: str | Path, drop_cost: float | None = None, transfer: bool = False
@@ -69,15 +76,15 @@ class Learned(BasePolicy):
         self.metadata, session = read_bundle(bundle)
         self._network = _Network(session)
         trained = self.metadata.drop_costs
-        if drop_cost is not None and not 0 < drop_cost < np.inf:
-            raise ValueError(f"drop_cost is {drop_cost}, it must be positive")
-        if drop_cost is not None and trained and not trained[0] <= drop_cost <= trained[1]:
-            raise ValueError(
-                f"drop_cost is {drop_cost:g}, the bundle knows {trained[0]:g} to {trained[1]:g}"
-            )
+        if drop_cost is not None:
+            check("drop_cost", drop_cost, lambda v: (v > 0) & (v < np.inf), "be positive")
+            if trained and (np.min(drop_cost) < trained[0] or np.max(drop_cost) > trained[1]):
+                raise ValueError(
+                    f"drop_cost is {drop_cost}, the bundle knows {trained[0]:g} to {trained[1]:g}"
+                )
         if not isinstance(transfer, bool):
             raise ValueError(f"transfer is {transfer!r}, it must be true or false")
-        self.drop_cost = self.metadata.drop_cost if drop_cost is None else drop_cost
+        self.drop_cost: Any = self.metadata.drop_cost if drop_cost is None else drop_cost
         self.transfer = transfer
 
     def reset(

@@ -25,6 +25,9 @@ def bench(
     options: tuple[str, ...] = (),
     baseline: str = "watermark",
     sweep: bool = True,
+    drop_costs: tuple[float, ...] | None = None,
+    parked_weight: float | None = None,
+    rules: tuple[str, ...] | None = None,
     peak: str | None = None,
     compress: float = 1.0,
     segment: str | None = None,
@@ -48,7 +51,13 @@ def bench(
         scale: packet rates of a live chain relative to the chain's own, such as 1/20.
         options: further options of the backend as KEY=VALUE (dpdk: spares=2).
         baseline: the policy that the others are compared with; added if it is not among them.
-        sweep: run every heuristic over its own parameter too, for its front of cores against drops.
+        sweep: run every rule over its own parameters too and every bundle over its drop cost, for
+            the comparison of costs, drop targets and fronts.
+        drop_costs: what losing one interval's mean traffic costs, in core intervals; 30, 100, 300,
+            1000 and 3000 if not given.
+        parked_weight: cost of a parked core relative to a running one; the chain's if not given.
+        rules: policies whose best setting is the rule that the others are compared with; those of
+            the policies named that have a sweep, if not given.
         peak: packets/s that each trace's highest interval is scaled to, or "keep"; the chain's
             peak_pps if not given.
         compress: time compression of trace files: 60 turns a sample a minute into one a second.
@@ -59,6 +68,7 @@ def bench(
         json: print the result as JSON, and nothing else, on standard output.
     """
     from flexnfv.evaluation import benchmark, overview, report, tables
+    from flexnfv.evaluation.cost import DROP_COSTS
     from flexnfv.options import backend_options
 
     address, cut = _ray(ray), _segment(segment)
@@ -84,6 +94,9 @@ def bench(
             segment=cut,
             processes=processes,
             ray=address,
+            drop_costs=DROP_COSTS if drop_costs is None else drop_costs,
+            parked_weight=parked_weight,
+            rules=rules,
             started=started,
         )
         for name, write in (

@@ -14,7 +14,9 @@ from typing import Any, Final
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
-from flexnfv.evaluation.candidates import candidates, check, sweeps, with_baseline
+from flexnfv.evaluation.bounds import bounded, proven
+from flexnfv.evaluation.candidates import candidates, check, rules_of, sweeps, with_baseline
+from flexnfv.evaluation.cost import DROP_COSTS
 from flexnfv.evaluation.episodes import Outcome, Tick
 from flexnfv.evaluation.grid import Cell, Grid, description_of, open_directory
 from flexnfv.evaluation.jobs import Worker, jobs
@@ -55,6 +57,9 @@ def benchmark(
     processes: int = 1,
     ray: str | None = None,
     policy_chain: ServiceChain | None = None,
+    drop_costs: Sequence[float] = DROP_COSTS,
+    parked_weight: float | None = None,
+    rules: Sequence[str] | None = None,
     started: Callable[[], None] | None = None,
 ) -> Result:
     """Evaluate policies on traces and compare them with a baseline.
@@ -66,7 +71,8 @@ def benchmark(
         traces: a split's name, trace names or paths, traces, or a set.
         seeds: how many evaluation seeds (0, 1, ...), or the seeds themselves.
         baseline: the policy that the others are compared with; added if it is not named.
-        sweep: also run every heuristic over its own parameter, and the clairvoyant bound.
+        sweep: also run every heuristic and every bundle over its own parameter, and the
+            clairvoyant; costs are compared where this is done.
         out: directory for records, continued if it holds an unfinished grid of the same kind;
             None keeps nothing after the process.
         progress: show a progress bar on standard error.
@@ -76,6 +82,11 @@ def benchmark(
         processes: how many of this machine share the work; 1: this one does it.
         ray: "local" or a cluster's address, for workers on Ray instead; None: none.
         policy_chain: the chain with the calibration that the policies decide by, `chain` if None.
+        drop_costs: what losing one interval's mean traffic costs, in core intervals: what the
+            policies are compared by, each told where it can be.
+        parked_weight: cost of a parked core relative to a running one; the chain's if None.
+        rules: registered policies whose best setting is the rule that the others are compared
+            with; None: those of the candidates that have a sweep.
         started: called once the input is checked and `out` belongs to this grid.
 
     Raises:
@@ -83,20 +94,23 @@ def benchmark(
         BackendError: the backend died.
         KeyboardInterrupt: Ctrl-C; what is finished stays in `out`.
     """
-    loaded = load_chain(chain)
+    loaded = _weighted(load_chain(chain), parked_weight)
     named = with_baseline(candidates(policies), baseline)
     _check_workers(backend, processes, ray)
+    opponents, costs = rules_of(named, rules), _drop_costs(drop_costs)
     grid = Grid(
         chain=loaded,
-        candidates=(*named, *(sweeps(named) if sweep else ())),
+        candidates=(*named, *(sweeps(named, opponents, costs) if sweep else ())),
         traces=resolve(traces, loaded, peak=peak, compress=compress, segment=segment),
         seeds=_seeds(seeds),
         baseline=baseline,
         backend=backend,
         options=dict(options or {}),
-        policy_chain=policy_chain,
+        policy_chain=_weighted(policy_chain, parked_weight) if policy_chain else None,
+        drop_costs=costs,
+        rules=opponents,
     )
-    check(grid.candidates, policy_chain or loaded, grid.traces[0])
+    check(grid.candidates, grid.policy_chain or loaded, grid.traces[0])
     scratch = _Scratch() if out is None else None
     directory = Path(scratch.name) if scratch is not None else Path(out or "")
     open_directory(grid, directory)
@@ -112,7 +126,12 @@ def benchmark(
         for outcomes in run(grid, todo, **who, tick=tick, compiling=tell):
             store.keep(outcomes)
             measured.update({cell: outcome.sums for cell, outcome in outcomes.items()})
-    return Result(store, measured, scratch)
+    bounds = None
+    if sweep and opponents and bounded(grid):
+        intervals = len(grid.seeds) * sum(grid.lengths.values())
+        with bar("bounding", intervals, shown=progress) as tick:
+            bounds = proven(grid, tick=tick)
+    return Result(store, measured, scratch, bounds)
 
 
 def run(
@@ -176,6 +195,19 @@ def _check_workers(backend: str, processes: int, ray: str | None) -> None:
                 where=where,
                 fix="leave it out",
             )
+
+
+def _weighted(chain: ServiceChain, parked_weight: float | None) -> ServiceChain:
+    return chain if parked_weight is None else chain.replace(parked_weight=parked_weight)
+
+
+def _drop_costs(drop_costs: Sequence[float]) -> tuple[float, ...]:
+    chosen = tuple(sorted({float(one) for one in drop_costs}))
+    if not chosen or not 0 < chosen[0] <= chosen[-1] < float("inf"):
+        raise InputError(
+            f"drop costs are {list(drop_costs)}", where="drop_costs", fix="give positive numbers"
+        )
+    return chosen
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

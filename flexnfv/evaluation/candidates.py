@@ -6,21 +6,26 @@ import glob
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
-from flexnfv.evaluation.fronts import settings
-from flexnfv.policy import make_policy, registered
+from flexnfv.evaluation.cost import DROP_COSTS, DROP_TARGETS
+from flexnfv.evaluation.fronts import axes, settings
+from flexnfv.policy import make_policy, policy_class, registered
 from flexnfv.policy_batch import PolicyBatch
-from flexnfv.spec import bundle_of, is_bundle, policy_spec
+from flexnfv.spec import LEARNED, annotated, bundle_of, is_bundle, policy_spec, with_pairs
 from flexnfv.suggest import known
 from flexnfv.traces import Trace
 
 BOUND: Final = "clairvoyant"
-"""The policy that knows the trace: its front bounds what any policy could reach."""
+"""The policy that knows the trace."""
+KNOB: Final = "drop_cost"
+"""The parameter by which a policy is told what a drop costs; a bundle's sweep is over it."""
+TARGET_KNOB: Final = "drop_target"
+"""The parameter by which a policy is told what share may be lost."""
 
 _LABELLED = re.compile(r"^([^=:/\s]+)=(.+)$", re.DOTALL)
 
@@ -32,13 +37,13 @@ class Candidate:
     Attributes:
         name: how tables call it.
         specs: one per training seed; a heuristic has one.
-        heuristic: the registered policy whose sweep this is a setting of; "" if it is none.
+        front: the registered policy or the bundle whose sweep this is a setting of; "" if none.
         setting: the swept parameters' values of such a point.
     """
 
     name: str
     specs: tuple[str, ...]
-    heuristic: str = ""
+    front: str = ""
     setting: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,31 +115,112 @@ def with_baseline(found: Sequence[Candidate], baseline: str) -> list[Candidate]:
     return [*found, candidate(baseline)]
 
 
-def sweeps(found: Sequence[Candidate]) -> list[Candidate]:
-    """The settings of every heuristic among the candidates, and of the clairvoyant bound.
+def sweeps(
+    found: Sequence[Candidate],
+    rules: Sequence[str] = (),
+    drop_costs: Sequence[float] = DROP_COSTS,
+) -> list[Candidate]:
+    """The settings of every rule and bundle among the candidates, and of the clairvoyant.
 
-    A heuristic is a registered policy whose class declares `sweep`. Its settings start from its
-    defaults, whatever parameters the candidate itself has.
+    A rule is a registered policy whose class declares `sweep`. Its settings start from its
+    defaults, whatever parameters the candidate itself has. A bundle is swept over its drop cost,
+    and any policy that takes one is run at those that it is judged by; one that takes a drop
+    target, at the usual ones. Values that a policy refuses are left out.
+
+    Args:
+        found: the candidates.
+        rules: more registered policies to sweep.
+        drop_costs: that policies are judged by.
     """
-    points = registered()
-    heuristics = dict.fromkeys(
-        policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec)
-    )
-    if BOUND in points:
-        heuristics[BOUND] = None
+    heads = [policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec)]
     swept: list[Candidate] = []
-    for name in heuristics:
-        sweep = getattr(points[name].load(), "sweep", None) if name in points else None
+    for name in dict.fromkeys([*heads, *rules, BOUND]):
+        sweep = sweep_of(name)
         if sweep:
             swept += [_setting(name, values) for values in settings(sweep)]
-        elif name == BOUND:
-            swept.append(Candidate(f"{BOUND} (bound)", (BOUND,), heuristic=BOUND))
+        elif name == BOUND and name in registered():
+            swept.append(Candidate(f"{BOUND} (default)", (BOUND,), front=BOUND))
+    told: set[tuple[str, ...]] = set()
+    for one in found:
+        specs = tuple(with_pairs(spec, {KNOB: None, TARGET_KNOB: None}) for spec in one.specs)
+        if specs not in told:
+            told.add(specs)
+            swept += _knob_settings(replace(one, specs=specs), drop_costs)
     return swept
 
 
-def _setting(heuristic: str, values: Mapping[str, Any]) -> Candidate:
+def rules_of(found: Sequence[Candidate], rules: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The fronts that the rule is the best setting of.
+
+    Args:
+        found: the candidates.
+        rules: names of registered policies with a sweep; None: all of those among the candidates.
+
+    Raises:
+        InputError: one of `rules` is no such policy (the nearest is given).
+    """
+    swept = [name for name in registered() if sweep_of(name) and not _foresees(name)]
+    if rules is not None:
+        for name in rules:
+            known(name, swept, kind="rule")
+        return tuple(dict.fromkeys(rules))
+    heads = (policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec))
+    return tuple(name for name in dict.fromkeys(heads) if name in swept)
+
+
+def sweep_of(name: str) -> Any:
+    """What a registered policy's class declares as its `sweep`; nothing if it declares none."""
+    points = registered()
+    if name not in points or name == LEARNED:
+        return ()
+    return getattr(points[name].load(), "sweep", ())
+
+
+def judged_by(one: Candidate) -> bool:
+    """Whether the drop cost that a policy is judged by is also told to it."""
+    return _takes(one, KNOB) and not any(
+        {KNOB, TARGET_KNOB} & set(policy_spec(spec).pairs) for spec in one.specs
+    )
+
+
+def _knob_settings(one: Candidate, drop_costs: Sequence[float]) -> list[Candidate]:
+    """A candidate at the drop costs and drop targets that it can be told."""
+    tried: list[dict[str, float]] = []
+    if _takes(one, KNOB):
+        factory, _ = policy_class(one.specs[0])
+        more = axes(factory.sweep)[0][1] if is_bundle(one.specs[0]) else ()  # type: ignore[attr-defined]
+        tried += [{KNOB: value} for value in sorted({*map(float, more), *drop_costs})]
+    if _takes(one, TARGET_KNOB):
+        tried += [{TARGET_KNOB: value} for value in DROP_TARGETS]
+    found = []
+    for setting in tried:
+        pairs = {key: f"{value:g}" for key, value in setting.items()}
+        specs = tuple(with_pairs(spec, pairs) for spec in one.specs)
+        if all(_accepted(spec) for spec in specs):
+            listed = ",".join(f"{key}={value}" for key, value in pairs.items())
+            found.append(Candidate(f"{one.name} [{listed}]", specs, one.name, setting))
+    return found
+
+
+def _takes(one: Candidate, parameter: str) -> bool:
+    return all(parameter in annotated(policy_class(spec)[0]) for spec in one.specs)
+
+
+def _accepted(spec: str) -> bool:
+    try:
+        make_policy(spec)
+    except InputError:
+        return False
+    return True
+
+
+def _foresees(name: str) -> bool:
+    return bool(getattr(registered()[name].load(), "foresight", False))
+
+
+def _setting(front: str, values: Mapping[str, Any]) -> Candidate:
     pairs = ",".join(f"{key}={value}" for key, value in values.items())
-    return Candidate(f"{heuristic} [{pairs}]", (f"{heuristic}:{pairs}",), heuristic, dict(values))
+    return Candidate(f"{front} [{pairs}]", (f"{front}:{pairs}",), front, dict(values))
 
 
 def check(found: Iterable[Candidate], chain: ServiceChain, trace: Trace) -> None:

@@ -24,13 +24,14 @@ from flexnfv.backends import backend_class
 from flexnfv.chain import ServiceChain
 from flexnfv.errors import InputError
 from flexnfv.evaluation.candidates import Candidate, fingerprint
+from flexnfv.evaluation.cost import DROP_COSTS
 from flexnfv.evaluation.episodes import intervals
 from flexnfv.evaluation.machine import made_with
 from flexnfv.files import new_file, refuse_existing
 from flexnfv.traces import Trace
 
 MANIFEST: Final = "manifest.json"
-FORMAT: Final = 3
+FORMAT: Final = 4
 
 
 class Cell(NamedTuple):
@@ -55,6 +56,8 @@ class Grid:
         options: of the backend, such as `scale`.
         policy_chain: the chain that the policies decide for, where it has another calibration than
             the one that the backend runs.
+        drop_costs: that policies are judged by, in core intervals.
+        rules: fronts whose best setting is the rule.
     """
 
     chain: ServiceChain
@@ -65,6 +68,8 @@ class Grid:
     backend: str = "model"
     options: Mapping[str, Any] = field(default_factory=dict)
     policy_chain: ServiceChain | None = None
+    drop_costs: tuple[float, ...] = DROP_COSTS
+    rules: tuple[str, ...] = ()
 
     @cached_property
     def specs(self) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ class Grid:
         """
         everything = not description_of(self.backend).deterministic
         return frozenset(
-            spec for one in self.candidates for spec in one.specs if everything or not one.heuristic
+            spec for one in self.candidates for spec in one.specs if everything or not one.front
         )
 
     @cached_property
@@ -106,7 +111,7 @@ class Grid:
                 {
                     "name": one.name,
                     "specs": {spec: self.fingerprints[spec] for spec in one.specs},
-                    "heuristic": one.heuristic,
+                    "front": one.front,
                     "setting": dict(one.setting),
                 }
                 for one in self.candidates
@@ -123,6 +128,8 @@ class Grid:
                 for trace in self.traces
             ],
             "seeds": list(self.seeds),
+            "drop_costs": list(self.drop_costs),
+            "rules": list(self.rules),
             **({"options": _plain(self.options)} if self.options else {}),
             **(
                 {"policy_chain": self.policy_chain.measured.model_dump(mode="json")}

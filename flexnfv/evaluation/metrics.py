@@ -78,9 +78,21 @@ def measures(table: FloatArray) -> dict[str, float]:
 
 def ratio(table: FloatArray, measure: str) -> FloatArray:
     """One measure of each row of sums, [..., Q] to [...]; NaN where the denominator is 0."""
-    above = table[..., QUANTITIES.index(MEASURES[measure].above)]
-    below = table[..., QUANTITIES.index(MEASURES[measure].below)]
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)
+    above, below = columns_of(measure)
+    return quotient(table[..., above], table[..., below])
+
+
+def columns_of(measure: str) -> list[int]:
+    """Places in `QUANTITIES` of a measure's numerator and denominator."""
+    found = MEASURES[measure]
+    return [QUANTITIES.index(found.above), QUANTITIES.index(found.below)]
+
+
+def quotient(above: FloatArray, below: FloatArray) -> FloatArray:
+    """`above / below`; NaN where `below` is 0."""
+    return np.asarray(
+        np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+    )
 
 
 def p95(reactions_s: Sequence[FloatArray]) -> float:

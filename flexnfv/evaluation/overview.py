@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flexnfv.evaluation.candidates import Candidate
+from flexnfv.evaluation.candidates import BOUND, Candidate
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.report import thin
 from flexnfv.evaluation.result import Result
@@ -48,7 +48,7 @@ def busiest(result: Result) -> int:
 def _fronts(axes: Any, result: Result) -> None:
     for front in result.fronts.values():
         best = [front.points[index] for index in front.best]
-        style = "k--" if front.policy == "clairvoyant" else ".-"
+        style = "k--" if front.policy == BOUND else ".-"
         axes.plot(
             [point.core_usage for point in best],
             [100 * max(point.drop_rate, DROP_FLOOR) for point in best],

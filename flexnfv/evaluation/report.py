@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flexnfv.evaluation import tables
+from flexnfv.evaluation.candidates import BOUND
+from flexnfv.evaluation.cost import LEAST_GAP
 from flexnfv.evaluation.fronts import DROP_FLOOR
 from flexnfv.evaluation.metrics import MEASURES
 from flexnfv.evaluation.records import Episode
@@ -55,12 +57,30 @@ def html(result: Result) -> str:
 
     grid = result.grid
     swept = [f"{name} {len(front.points)}" for name, front in result.fronts.items()]
+    gaps = result.gaps
     return page(
         "report.html",
         chain_name=grid.chain.name,
         plotly=Markup(get_plotlyjs()),
         scope=tables.scope(result),
         warnings=result.warnings,
+        rules=[] if gaps is None else list(gaps.rule.values()),
+        bound="" if gaps is None else tables.bound_of(gaps),
+        parked_weight=f"{grid.chain.parked_weight:g}",
+        least_gap=f"{LEAST_GAP:.0%}",
+        costs=[]
+        if gaps is None
+        else [
+            (
+                f"{drop_cost:g}",
+                tables.costs_in_full(gaps, drop_cost),
+                tables.costs_by_trace(gaps, drop_cost),
+            )
+            for drop_cost in grid.drop_costs
+        ],
+        targets=[tables.common_targets(result), tables.own_targets(result)]
+        if result.drop_targets
+        else [],
         comparison=tables.comparison(result),
         level=f"{LEVEL:.0%}",
         resamples=f"{RESAMPLES:,}",
@@ -88,13 +108,13 @@ def fronts_figure(result: Result) -> go.Figure:
 
     figure = go.Figure()
     for colour, front in zip(_cycle(len(result.fronts)), result.fronts.values(), strict=True):
-        bound = front.policy == "clairvoyant"
+        bound = front.policy == BOUND
         best = [front.points[index] for index in front.best]
         figure.add_scatter(
             x=[point.core_usage for point in best],
             y=[_percent(point.drop_rate) for point in best],
             mode="lines+markers",
-            name=f"{front.policy}, the bound" if bound else f"{front.policy}, swept",
+            name=f"{front.policy}, knows the trace" if bound else f"{front.policy}, swept",
             legendgroup=front.policy,
             line={"color": colour, "dash": "dash" if bound else "solid"},
             text=[_setting(point.setting) for point in best],

@@ -1,4 +1,4 @@
-"""What a grid shows: measures with intervals, differences to the baseline, fronts, warnings."""
+"""What a grid shows: costs, measures with intervals, differences, fronts, warnings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from flexnfv.evaluation.bounds import Bounds
 from flexnfv.evaluation.candidates import BOUND, Candidate
+from flexnfv.evaluation.drop_targets import AtTarget, drop_targets
 from flexnfv.evaluation.fronts import Front, Placement, Point, place
+from flexnfv.evaluation.gap import Gaps
 from flexnfv.evaluation.grid import MANIFEST, Cell, Grid
-from flexnfv.evaluation.metrics import MEASURES, measures, p95
+from flexnfv.evaluation.metrics import MEASURES, p95
 from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.statistics import (
     LEVEL,
@@ -48,12 +51,20 @@ class Result:
         store: the grid and what is kept of it.
         measured: the sums of every cell.
         scratch: keeps a temporary `out` alive as long as the result.
+        bounds: on the cost, proven for the chain's parked weight; None: there are none.
     """
 
-    def __init__(self, store: Store, measured: Mapping[Cell, Sums], scratch: object = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        measured: Mapping[Cell, Sums],
+        scratch: object = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.store = store
         self._measured = measured
         self._scratch = scratch
+        self._bounds = bounds
 
     @property
     def grid(self) -> Grid:
@@ -67,16 +78,17 @@ class Result:
 
     def on(self, trace: str) -> Self:
         """The same grid as if it had had this trace alone: its records, its own intervals."""
-        (only,) = (one for one in self.grid.traces if one.name == trace)
-        grid = replace(self.grid, traces=(only,))
-        return type(self)(replace(self.store, grid=grid), self._measured, self._scratch)
+        place = [one.name for one in self.grid.traces].index(trace)
+        grid = replace(self.grid, traces=(self.grid.traces[place],))
+        bounds = self._bounds and {key: one[[place]] for key, one in self._bounds.items()}
+        return type(self)(replace(self.store, grid=grid), self._measured, self._scratch, bounds)
 
     # --- the numbers -----------------------------------------------------------------------
 
     @cached_property
     def named(self) -> tuple[Candidate, ...]:
         """Candidates that are not points of a sweep."""
-        return tuple(one for one in self.grid.candidates if not one.heuristic)
+        return tuple(one for one in self.grid.candidates if not one.front)
 
     @cached_property
     def samples(self) -> dict[str, Sample]:
@@ -96,7 +108,7 @@ class Result:
 
     @cached_property
     def differences(self) -> dict[str, dict[str, Difference]]:
-        """Named candidates less the baseline, paired, for the measures of `COMPARED`."""
+        """Named candidates less the baseline on each trace, paired, for those of `COMPARED`."""
         baseline = self.samples[self.grid.baseline]
         return {
             one.name: {
@@ -128,37 +140,42 @@ class Result:
 
     @cached_property
     def per_trace(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Measures by candidate and trace, pooled over training and evaluation seeds."""
-        return {
-            one.name: {
-                trace.name: measures(
-                    np.stack(
-                        [
-                            self._measured[Cell(spec, trace.name, seed)].segments
-                            for spec in one.specs
-                            for seed in self.grid.seeds
-                        ]
-                    )
-                )
-                for trace in self.grid.traces
+        """Measures by candidate and trace, means over training and evaluation seeds."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for one in self.named:
+            figures = {name: self.samples[one.name].by_trace(name) for name in MEASURES}
+            found[one.name] = {
+                trace.name: {name: float(values[place]) for name, values in figures.items()}
+                for place, trace in enumerate(self.grid.traces)
             }
-            for one in self.named
-        }
+        return found
+
+    @cached_property
+    def gaps(self) -> Gaps | None:
+        """Costs against the rule and the bound; None where no rule was swept."""
+        rules = set(self.grid.rules)
+        compared = rules and rules <= set(self._swept) and BOUND in self._swept
+        return Gaps(self.grid, self.samples, bounds=self._bounds) if compared else None
+
+    @cached_property
+    def drop_targets(self) -> dict[str, dict[float, AtTarget]]:
+        """What it takes to keep the drop targets; nothing where no rule was swept."""
+        return {} if self.gaps is None else drop_targets(self.grid, self.samples)
 
     @cached_property
     def _swept(self) -> dict[str, list[Candidate]]:
         swept: dict[str, list[Candidate]] = {}
         for one in self.grid.candidates:
-            if one.heuristic:
-                swept.setdefault(one.heuristic, []).append(one)
+            if one.front:
+                swept.setdefault(one.front, []).append(one)
         return swept
 
     @cached_property
     def fronts(self) -> dict[str, Front]:
-        """The front of every swept heuristic, and of the clairvoyant bound."""
+        """The front of every swept rule and bundle, and of the clairvoyant."""
         return {
-            heuristic: Front.of(
-                heuristic,
+            front: Front.of(
+                front,
                 [
                     Point(
                         one.setting,
@@ -168,7 +185,7 @@ class Result:
                     for one in settings
                 ],
             )
-            for heuristic, settings in self._swept.items()
+            for front, settings in self._swept.items()
         }
 
     @cached_property
@@ -176,8 +193,8 @@ class Result:
         """Where each named candidate lies relative to the fronts of more than one setting."""
         return {
             one.name: {
-                heuristic: place(self.samples[one.name], [self.samples[s.name] for s in settings])
-                for heuristic, settings in self._swept.items()
+                front: place(self.samples[one.name], [self.samples[s.name] for s in settings])
+                for front, settings in self._swept.items()
                 if len(settings) > 1
             }
             for one in self.named
@@ -195,14 +212,10 @@ class Result:
                 found.append(f"{one.name} was trained with {count} {plural}: {few}")
         if len(self.grid.seeds) < FEW_SEEDS:
             found.append(f"{len(self.grid.seeds)} evaluation seeds: fewer than {FEW_SEEDS}")
-        sizes = {
-            name: len(settings)
-            for name, settings in self._swept.items()
-            if len(settings) > 1 and name != BOUND
-        }
+        sizes = {name: len(self._swept.get(name, ())) for name in self.grid.rules}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            found.append(f"heuristics were swept over unequal numbers of settings: {listed}")
+            found.append(f"rules were swept over unequal numbers of settings: {listed}")
         for key, what in (("revision", "source revisions"), ("backend", "backend descriptions")):
             seen = {json.dumps(facts.get(key)) for facts in self._facts}
             if len(seen) > 1:
@@ -287,7 +300,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Everything above in plain values; measures in SI units, None for what is undefined."""
         found = {
-            "format": 1,
+            "format": 2,
             "grid": self.grid.identity(),
             "made": self.made,
             "backend": self.backend,
@@ -309,13 +322,14 @@ class Result:
                             measure: {
                                 "absolute": vars(found.absolute),
                                 "relative": vars(found.relative),
+                                "worst_relative": found.worst,
                             }
                             for measure, found in self.differences[one.name].items()
                         },
                     },
                     "to_fronts": {
-                        heuristic: {**vars(at), "saved": vars(at.saved)}
-                        for heuristic, at in self.placements[one.name].items()
+                        front: {**vars(at), "saved": vars(at.saved)}
+                        for front, at in self.placements[one.name].items()
                     },
                     "per_trace": self.per_trace[one.name],
                 }
@@ -331,6 +345,14 @@ class Result:
                 }
                 for front in self.fronts.values()
             ],
+            "costs": None if self.gaps is None else self.gaps.to_dict(),
+            "drop_targets": {
+                name: {
+                    f"{target:g}": {"each": at.each.to_dict(), "common": at.common.to_dict()}
+                    for target, at in by_target.items()
+                }
+                for name, by_target in self.drop_targets.items()
+            },
             "warnings": list(self.warnings),
         }
         return dict(_plain(found))

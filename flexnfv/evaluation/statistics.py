@@ -1,30 +1,33 @@
-"""Intervals and paired differences over training seeds, evaluation seeds and trace segments.
+"""Intervals and paired differences over training seeds, evaluation seeds, segments and traces.
 
 A policy's sums form an array [M, S, G, Q]: training seed (a heuristic has one), evaluation seed,
-segment of a trace, quantity. A *run* is one training seed under one evaluation seed; its measure is
-pooled over all traces with one setting for all. The estimate is the interquartile mean
-over the runs (the mean of the middle half; with fewer than four runs nothing is trimmed).
+segment of a trace, quantity. A *run* is one training seed under one evaluation seed. A measure is
+taken of every run on every trace; the estimate on a trace is the plain mean over the runs, and the
+estimate over all traces the plain mean over the traces, each of which weighs the same.
 
 The interval is a percentile interval of a hierarchical bootstrap: training seeds are drawn with
-replacement, then evaluation seeds, then segments within every trace, so that each trace keeps its
-weight and the claim is about these traces. Segments and evaluation seeds are drawn once per
-resample for every policy: they met the same traffic, so their differences are paired.
+replacement, then evaluation seeds, then segments within every trace. That says how sure a figure is
+*of these traces* (`over="segments"`). With `over="traces"` the traces are drawn with replacement
+too, and the claim is about *traffic of this kind*: it takes many traces of unlike sources.
+Segments, evaluation seeds and traces are drawn once per resample for every policy: they met the
+same traffic, so their differences are paired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from flexnfv.evaluation.metrics import ratio
+from flexnfv.evaluation.metrics import columns_of, quotient, ratio
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Over = Literal["segments", "traces"]
+"""What a claim is about: these traces, or traffic of this kind."""
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
@@ -53,19 +56,25 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """A policy against the baseline on the same traffic; below 0 means less than the baseline."""
+    """A policy against the baseline on the same traffic; below 0 means less than the baseline.
+
+    Attributes:
+        absolute, relative: means over the traces.
+        worst: the highest relative difference on any trace; NaN where none is defined.
+    """
 
     absolute: Interval
     relative: Interval
+    worst: float
 
 
-def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
-    """Mean of the middle half: a quarter of the values is cut off at each end."""
-    cut = values.shape[axis] // 4
-    if cut == 0:
-        return np.asarray(values.mean(axis=axis))
-    sorted_values = np.moveaxis(np.sort(values, axis=axis), axis, -1)
-    return np.asarray(sorted_values[..., cut:-cut].mean(axis=-1))
+def mean(values: FloatArray, weights: npt.ArrayLike = 1.0, axis: int = -1) -> FloatArray:
+    """Weighted mean over an axis of what is defined there; NaN where nothing is."""
+    defined = np.isfinite(values)
+    used = np.where(defined, np.broadcast_to(weights, values.shape), 0.0)
+    below = used.sum(axis=axis)
+    above = (used * np.where(defined, values, 0.0)).sum(axis=axis)
+    return quotient(above, below)
 
 
 class Draws:
@@ -76,6 +85,12 @@ class Draws:
         seeds: evaluation seeds, S.
         resamples: B.
         seed: of the draws.
+
+    Attributes:
+        segments: indices of the segments of each trace, K arrays.
+        counts: how often each segment was drawn within its trace, [B, G].
+        seeds: how often each evaluation seed was drawn, [B, S].
+        traces: how often each trace was drawn, for claims about traffic of this kind, [B, K].
     """
 
     def __init__(
@@ -89,18 +104,31 @@ class Draws:
         rng = np.random.default_rng(seed)
         self.resamples = resamples
         self.entropy = seed
-        self.seeds = rng.integers(seeds, size=(resamples, seeds))
+        self.segments = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        self.seeds = _counts(rng, seeds, resamples)
         self.counts = np.zeros((resamples, labels.size))
-        """How often each segment was drawn, [B, G]."""
-        for label in np.unique(labels):
-            where = np.flatnonzero(labels == label)
-            chances = np.full(where.size, 1 / where.size)
-            self.counts[:, where] = rng.multinomial(where.size, chances, size=resamples)
+        for where in self.segments:
+            self.counts[:, where] = _counts(rng, where.size, resamples)
+        self.traces = _counts(rng, len(self.segments), resamples)
 
-    def trainings(self, count: int, policy: str) -> IntArray:
-        """Training seeds drawn for one policy, [B, M]: each policy was trained by itself."""
-        rng = np.random.default_rng([self.entropy, *policy.encode()])
-        return rng.integers(count, size=(self.resamples, count))
+    def trainings(self, count: int, policy: str) -> FloatArray:
+        """How often each training seed was drawn, [B, M]: each policy was trained by itself."""
+        return _counts(
+            np.random.default_rng([self.entropy, *policy.encode()]), count, self.resamples
+        )
+
+    def mean(self, values: FloatArray, over: Over) -> FloatArray:
+        """Mean over the traces of every resample, [B, K] to [B]."""
+        return mean(values, self.traces if over == "traces" else 1.0)
+
+    def interval(self, estimates: FloatArray, resampled: FloatArray, over: Over) -> Interval:
+        """Interval of the mean over traces, of estimates [K] and resamples [B, K]."""
+        return Interval.of(float(mean(estimates)), self.mean(resampled, over))
+
+
+def _counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
+    """How often each of `size` was drawn by as many draws with replacement, [resamples, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
 
 
 class Sample:
@@ -116,57 +144,69 @@ class Sample:
         self.name = name
         self.sums = sums
         self.draws = draws
-        self._known: dict[str, FloatArray] = {}
+        self._known: dict[tuple[str, Over], FloatArray] = {}
 
-    @cached_property
-    def _resampled(self) -> FloatArray:
-        """Sums of every run under every resample, [B, M, S, Q]."""
-        pooled = np.einsum("bg,msgq->bmsq", self.draws.counts, self.sums, optimize=True)
-        chosen = self.draws.trainings(self.sums.shape[0], self.name)
-        rows = np.arange(self.draws.resamples)[:, None, None]
-        return np.asarray(pooled[rows, chosen[:, :, None], self.draws.seeds[:, None, :]])
+    def by_trace(self, measure: str) -> FloatArray:
+        """Mean over the runs on each trace, [K]; runs without it (no reaction) are left out."""
+        totals = [self.sums[:, :, where].sum(axis=2) for where in self.draws.segments]
+        return mean(np.array([ratio(total, measure).ravel() for total in totals]))
 
-    def runs(self, measure: str) -> FloatArray:
-        """The measure of every run, pooled over traces, [M, S]."""
-        return ratio(self.sums.sum(axis=2), measure)
+    def by_trace_resamples(self, measure: str) -> FloatArray:
+        """`by_trace` under every resample, [B, K]."""
+        draws, (trainings, seeds) = self.draws, self.sums.shape[:2]
+        columns = self.sums[..., columns_of(measure)]
+        weights = draws.trainings(trainings, self.name)[:, :, None] * draws.seeds[:, None, :]
+        weights = weights.reshape(draws.resamples, -1)
+        found = np.empty((draws.resamples, len(draws.segments)))
+        for trace, where in enumerate(draws.segments):
+            flat = np.moveaxis(columns[:, :, where], 2, 0).reshape(where.size, -1)
+            totals = (draws.counts[:, where] @ flat).reshape(-1, trainings * seeds, 2)
+            found[:, trace] = mean(quotient(totals[..., 0], totals[..., 1]), weights)
+        return found
 
     def estimate(self, measure: str) -> float:
-        """Interquartile mean over the runs; runs without it (no reaction) are left out."""
-        runs = self.runs(measure)
-        usable = runs[np.isfinite(runs)]
-        return float(interquartile_mean(usable)) if usable.size else float("nan")
+        """Mean over the traces; those without it are left out."""
+        return float(mean(self.by_trace(measure)))
 
-    def resamples(self, measure: str) -> FloatArray:
+    def resamples(self, measure: str, over: Over = "segments") -> FloatArray:
         """The estimate under every resample, [B]."""
-        if measure not in self._known:
-            self._known[measure] = self._resamples(measure)
-        return self._known[measure]
+        if (measure, over) not in self._known:
+            by_trace = self.by_trace_resamples(measure)
+            self._known[measure, over] = self.draws.mean(by_trace, over)
+        return self._known[measure, over]
 
-    def _resamples(self, measure: str) -> FloatArray:
-        runs = ratio(self._resampled, measure).reshape(self.draws.resamples, -1)
-        if np.isfinite(runs).all():
-            return interquartile_mean(runs)
-        usable = [row[np.isfinite(row)] for row in runs]
-        return np.array([interquartile_mean(row) if row.size else np.nan for row in usable])
-
-    def interval(self, measure: str) -> Interval:
+    def interval(self, measure: str, over: Over = "segments") -> Interval:
         """Estimate and 95 % interval of a measure."""
-        return Interval.of(self.estimate(measure), self.resamples(measure))
+        return Interval.of(self.estimate(measure), self.resamples(measure, over))
 
 
-def difference(policy: Sample, baseline: Sample, measure: str) -> Difference:
-    """`policy` less `baseline`, paired.
+def difference(
+    policy: Sample, baseline: Sample, measure: str, over: Over = "segments"
+) -> Difference:
+    """`policy` less `baseline` on each trace, and the mean over the traces; paired.
 
     Args:
         policy, baseline: with the same draws.
         measure: name of one of `MEASURES`.
+        over: what the claim is about.
     """
-    one, other = policy.estimate(measure), baseline.estimate(measure)
-    ones, others = policy.resamples(measure), baseline.resamples(measure)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = float(np.float64(one) / other - 1)
-        relatives = ones / others - 1
-    return Difference(Interval.of(one - other, ones - others), Interval.of(relative, relatives))
+    one, other = policy.by_trace(measure), baseline.by_trace(measure)
+    ones, others = policy.by_trace_resamples(measure), baseline.by_trace_resamples(measure)
+    relative = quotient(one, other) - 1
+    draws = policy.draws
+    return Difference(
+        draws.interval(one - other, ones - others, over),
+        draws.interval(relative, quotient(ones, others) - 1, over),
+        highest(relative)[1],
+    )
+
+
+def highest(values: FloatArray) -> tuple[int, float]:
+    """Where the highest defined value is, and the value; -1 and NaN where none is defined."""
+    if not np.isfinite(values).any():
+        return -1, float("nan")
+    place = int(np.nanargmax(np.where(np.isfinite(values), values, np.nan)))
+    return place, float(values[place])
 
 
 def non_inferior(drops: Difference, margin: float = MARGIN) -> bool:

@@ -298,7 +298,7 @@ def draw(figure: Figure, both: Mapping[str, Mapping[str, Mapping[str, Interval]]
             found = list(figures[name].values())
             middle = np.array([one.estimate for one in found]) * factor
             ends = np.array([[one.low for one in found], [one.high for one in found]]) * factor
-            # The interquartile mean trims runs, so it may lie just outside its interval.
+            # Where little varies, an estimate may lie just outside its percentile interval.
             reach = np.maximum(np.abs(ends - middle), 0)
             places = np.arange(len(found)) + 0.15 * shift
             axes.errorbar(middle, places, xerr=reach, fmt="o", capsize=3, label=where)

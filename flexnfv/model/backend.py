@@ -77,22 +77,22 @@ class ModelBackend:
             self._shape = (count, self.chain.types)
         # Chains on one trace share its rates: an evaluation has thousands on a few.
         places: dict[int, int] = {}
-        series: list[tuple[npt.NDArray[np.float64], int]] = []
+        series: list[npt.NDArray[np.float64]] = []
         for trace in traces:
             if id(trace) not in places:
                 places[id(trace)] = len(series)
-                series.append(self._rates(trace))
+                series.append(rates_of(trace, self.chain, self.model.substeps))
         of = np.array([places[id(trace)] for trace in traces])
-        lengths = np.array([len(rates) for rates, _ in series])
+        lengths = np.array([rates.size for rates in series])
         table = np.zeros((len(series), lengths.max()))
-        for row, (rates, _) in zip(table, series, strict=True):
-            row[: len(rates)] = rates
+        for row, rates in zip(table, series, strict=True):
+            row[: rates.size] = rates.ravel()
         shared = rows is None and len(series) < count
         self.model.reset_envs(
             np.arange(count) if rows is None else rows,
             table if shared else table[of],
             self._words([None] * count if seeds is None else seeds),
-            rates_per_interval=np.array([per_interval for _, per_interval in series])[of],
+            rates_per_interval=np.array([rates.shape[1] for rates in series])[of],
             series=of if shared else None,
             lengths=lengths[of],
         )
@@ -134,21 +134,27 @@ class ModelBackend:
             np.uint64,
         )
 
-    def _rates(self, trace: Trace | None) -> tuple[npt.NDArray[np.float64], int]:
-        """Rates of whole intervals, packets/s, and how many of them an interval holds."""
-        if trace is None:
-            raise InputError(
-                "the model needs a trace", where="reset", fix="give one; only a live chain has none"
-            )
-        interval_s = self.chain.interval_s
-        if trace.duration_s < 2 * interval_s * (1 - 1e-9):
-            raise InputError(
-                f"the trace lasts {trace.duration_s:g} s, less than two intervals of "
-                f"{interval_s:g} s",
-                where=f"trace {trace.name!r}",
-                fix="use a longer trace or a chain with a shorter interval",
-            )
-        finer = trace.step_s < interval_s * (1 - 1e-9)
-        per_interval = self.model.substeps if finer else 1
-        rates = trace.rates(interval_s / per_interval)
-        return rates[: rates.size // per_interval * per_interval], per_interval
+
+def rates_of(trace: Trace | None, chain: ServiceChain, substeps: int) -> npt.NDArray[np.float64]:
+    """What a chain is offered in each interval of a trace, packets/s, [N, R].
+
+    R is 1, or the sub-steps of an interval where the trace is finer than it.
+
+    Raises:
+        InputError: a trace that is missing or shorter than two intervals.
+    """
+    if trace is None:
+        raise InputError(
+            "the model needs a trace", where="reset", fix="give one; only a live chain has none"
+        )
+    interval_s = chain.interval_s
+    if trace.duration_s < 2 * interval_s * (1 - 1e-9):
+        raise InputError(
+            f"the trace lasts {trace.duration_s:g} s, less than two intervals of {interval_s:g} s",
+            where=f"trace {trace.name!r}",
+            fix="use a longer trace or a chain with a shorter interval",
+        )
+    finer = trace.step_s < interval_s * (1 - 1e-9)
+    per_interval = substeps if finer else 1
+    rates = trace.rates(interval_s / per_interval)
+    return rates[: rates.size // per_interval * per_interval].reshape(-1, per_interval)

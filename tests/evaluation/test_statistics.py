@@ -13,7 +13,8 @@ from flexnfv.evaluation.statistics import (
     Interval,
     Sample,
     difference,
-    interquartile_mean,
+    highest,
+    mean,
     non_inferior,
 )
 from flexnfv.evaluation.sums import QUANTITIES
@@ -35,14 +36,21 @@ def sample(values: np.ndarray, name: str = "p", **options: object) -> Sample:
     return Sample(name, sums(values), draws)
 
 
-def test_interquartile_mean_is_the_mean_of_the_middle_half() -> None:
-    assert interquartile_mean(np.array([-1e9, 2, 1, 3, 4, 5, 7, 1e9])) == 3.5
+def test_an_estimate_is_the_plain_mean_over_runs_and_then_over_traces() -> None:
+    values = np.zeros((4, 1, 5))
+    values[:, 0] = [[0, 0, 8, 8, 8], [1, 3, 8, 8, 8], [4, 4, 8, 8, 8], [1e6, 0, 8, 8, 8]]
+    found = sample(values, strata=np.array([0, 0, 1, 1, 1]))
+    assert found.by_trace(CORES).tolist() == [(0 + 2 + 4 + 5e5) / 4, 8.0]
+    assert found.estimate(CORES) == found.by_trace(CORES).mean()
 
 
-def test_an_estimate_trims_runs_after_pooling_segments() -> None:
-    values = np.zeros((4, 1, 2))
-    values[:, 0] = [[0, 0], [1, 3], [4, 4], [1e6, 0]]
-    assert sample(values).estimate(CORES) == 3.0  # of run means 0, 2, 4, 5e5
+def test_a_mean_leaves_out_what_is_undefined() -> None:
+    values = np.array([[1.0, np.nan, 3.0], [np.nan, np.inf, np.nan]])
+    assert mean(values).tolist()[0] == 2.0
+    assert mean(values, np.array([3.0, 9.0, 1.0]))[0] == 1.5
+    assert np.isnan(mean(values)[1])
+    assert highest(values[0]) == (2, 3.0)
+    assert highest(values[1])[0] == -1
 
 
 def test_the_interval_of_one_run_agrees_with_scipys_bootstrap_of_a_mean() -> None:
@@ -55,17 +63,13 @@ def test_the_interval_of_one_run_agrees_with_scipys_bootstrap_of_a_mean() -> Non
     assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], rel=0.01)
 
 
-def test_the_interval_over_training_seeds_agrees_with_scipys_bootstrap_of_a_trimmed_mean() -> None:
+def test_the_interval_over_training_seeds_agrees_with_scipys_bootstrap_of_their_mean() -> None:
     values = np.random.default_rng(3).normal(10, 1, size=12)
     ours = sample(values[:, None, None], resamples=20_000).interval(CORES)
     theirs = stats.bootstrap(
-        (values,),
-        lambda x, axis: stats.trim_mean(x, 0.25, axis=axis),
-        n_resamples=20_000,
-        method="percentile",
-        random_state=4,
+        (values,), np.mean, n_resamples=20_000, method="percentile", random_state=4
     ).confidence_interval
-    assert ours.estimate == stats.trim_mean(values, 0.25)
+    assert ours.estimate == pytest.approx(values.mean())
     assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], rel=0.01)
 
 
@@ -90,6 +94,35 @@ def test_segments_are_drawn_within_their_trace() -> None:
     assert found.low == found.high == found.estimate == 500.5
 
 
+def test_traffic_of_this_kind_is_less_sure_than_these_traces() -> None:
+    """The traces themselves are drawn: what lies between them counts."""
+    of_trace = np.random.default_rng(9).normal(10, 1, 12)
+    found = sample(
+        np.repeat(of_trace, 4)[None, None], strata=np.repeat(np.arange(12), 4), resamples=20_000
+    )
+    assert found.interval(CORES).high == pytest.approx(found.interval(CORES).low)
+    ours = found.interval(CORES, over="traces")
+    theirs = stats.bootstrap(
+        (of_trace,), np.mean, n_resamples=20_000, method="percentile", random_state=2
+    ).confidence_interval
+    assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], rel=0.01)
+
+
+def test_differences_are_relative_on_each_trace_and_the_worst_is_named() -> None:
+    """A trace of few cores weighs as much as one of many: nothing is pooled."""
+    strata = np.repeat([0, 1], 4)
+    draws = Draws(strata, 1)
+    baseline = Sample("b", sums(np.repeat([1.0, 100.0], 4)[None, None]), draws)
+    policy = Sample("p", sums(np.repeat([2.0, 90.0], 4)[None, None]), draws)
+    found = difference(policy, baseline, CORES)
+    assert found.relative.estimate == pytest.approx((1.0 - 0.1) / 2)
+    assert found.absolute.estimate == pytest.approx((1 - 10) / 2)
+    assert found.worst == pytest.approx(1.0)
+    over = difference(policy, baseline, CORES, over="traces")
+    assert over.relative.low == pytest.approx(-0.1)
+    assert over.relative.high == pytest.approx(1.0)
+
+
 def test_a_difference_on_the_same_traffic_is_paired() -> None:
     rng = np.random.default_rng(6)
     traffic = rng.gamma(1.0, 10.0, (1, 5, 24))
@@ -98,9 +131,7 @@ def test_a_difference_on_the_same_traffic_is_paired() -> None:
     policy = Sample("policy", sums(0.9 * traffic - 0.5), draws)
     found = difference(policy, baseline, CORES)
     unpaired = policy.interval(CORES)
-    assert found.absolute.estimate == pytest.approx(
-        -0.1 * float(interquartile_mean(traffic.mean(axis=2)[0])) - 0.5
-    )
+    assert found.absolute.estimate == pytest.approx(-0.1 * float(traffic.mean()) - 0.5)
     assert found.absolute.low < found.absolute.estimate < found.absolute.high < 0
     assert found.absolute.high - found.absolute.low < 0.2 * (unpaired.high - unpaired.low)
     assert found.relative.estimate == pytest.approx(
@@ -134,7 +165,7 @@ def test_no_more_drops_needs_the_whole_interval_within_the_margin(
     high: float, verdict: bool
 ) -> None:
     relative = Interval(0.0, 0.0, 0.0)
-    assert non_inferior(Difference(Interval(-1.0, -2.0, high), relative)) is verdict
+    assert non_inferior(Difference(Interval(-1.0, -2.0, high), relative, 0.0)) is verdict
 
 
 def test_a_figure_that_no_run_has_is_undefined() -> None:

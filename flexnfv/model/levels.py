@@ -1,0 +1,426 @@
+"""An NF type as a stack of levels: what each of them loses where it does not run, and its best life.
+
+Level j of a type (from 0) stands for its instance number j + 1, whichever that is: it is held in an
+interval if more than j instances are not stopped at the interval's end, and it runs if more than j
+of them run. A level has a short life of its own: off, launching, held, off. Its cheapest life on
+known traffic is a dynamic programme over two states; `flexnfv.model.bound` proves what the sum of
+these says of the model.
+
+Plain functions, compiled by `flexnfv.compiled`: + - * /, comparisons and whole numbers only, so
+that every machine finds the same bits. T NF types, J levels, N intervals, K sub-steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flexnfv.chain import ServiceChain
+from flexnfv.compiled import compiled
+from flexnfv.flows import splitmix64
+from flexnfv.model.arrays import Constants, State, new_state
+from flexnfv.model.chance import wobble
+from flexnfv.model.constants import constants_of
+from flexnfv.model.service import LEAVES
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Choices = npt.NDArray[np.int8]
+
+NO_SEED = -1
+"""As a seed: abilities at the highest that jitter allows."""
+SLACK = 1e-9
+"""Relative slack for rounding, always to the bound's disadvantage."""
+
+OFF, FRESH, PARKED, RUNS = range(4)
+"""What a level does in an interval."""
+
+
+class Launch(NamedTuple):
+    """How a level that is off comes to be held.
+
+    Attributes:
+        intervals: intervals in which it costs a core for being launched.
+        partly: whether it already serves in the last of them, as far as `Levels.fresh` says.
+        late: when a launch completes within that interval, as a share of it.
+    """
+
+    intervals: int
+    partly: bool
+    late: float
+
+
+class Levels(NamedTuple):
+    """What the levels of every NF type lose, packets.
+
+    Attributes:
+        idle: what a level loses in an interval in which it does not run, [T, J, N].
+        fresh: what it loses in the last interval of its launch, [T, J, N].
+        beyond: what a type loses although all its levels run, [T, N].
+        count: levels of each type, [T].
+        least: levels that always run, [T].
+        initial: levels that run in the first interval, [T].
+        cost: cores of one instance, [T].
+    """
+
+    idle: FloatArray
+    fresh: FloatArray
+    beyond: FloatArray
+    count: IntArray
+    least: IntArray
+    initial: IntArray
+    cost: FloatArray
+
+
+def launch_of(chain: ServiceChain) -> Launch:
+    """A launch at its quickest, in whole intervals.
+
+    Where launches and reruns complete within the interval in which they are commanded, what a
+    launched instance serves in it counts. Otherwise the latency is rounded down.
+    """
+    measured = chain.measured
+    quickest = measured.launch_s * (1.0 - measured.launch_spread) / chain.interval_s
+    rerun = measured.rerun_s * (1.0 + measured.rerun_spread) / chain.interval_s
+    whole = math.floor(quickest * (1.0 + SLACK))
+    if whole == 0 and rerun < 1.0 - SLACK:
+        return Launch(1, True, quickest * (1.0 - SLACK))
+    return Launch(whole, False, 0.0)
+
+
+def levels_of(
+    chain: ServiceChain, offered: FloatArray, seed: int | None, substeps: int = 10
+) -> Levels:
+    """The levels of a chain under known traffic.
+
+    Args:
+        chain: T NF types.
+        offered: offered packets/s, [N, R]: R rates per interval, a divisor of `substeps`.
+        seed: of the episode, which tells its jitter; None: whatever the jitter.
+        substeps: of the model.
+    """
+    constants = constants_of(chain, substeps=substeps, count_flows=False, death_rate_per_s=0.0)
+    state = new_state(chain, 1)
+    if seed is not None:
+        state.stream[0] = splitmix64(seed % (1 << 64), 1)[0]
+    count = chain.own_slots
+    most = int(count.max())
+    shape = chain.types, most, len(offered)
+    levels = Levels(
+        idle=np.zeros(shape),
+        fresh=np.zeros(shape),
+        beyond=np.zeros((chain.types, len(offered))),
+        count=np.array(count, np.int64),
+        least=np.array(chain.min_instances, np.int64),
+        initial=np.array(chain.initial_instances, np.int64),
+        cost=np.array(chain.cores_per_instance, np.float64),
+    )
+    compiled(fill)(
+        np.ascontiguousarray(offered),
+        np.array(chain.through),
+        _upstream(constants),
+        launch_of(chain).late,
+        seed is not None,
+        constants,
+        state,
+        np.empty((most + 1, 2)),
+        np.empty((2, 2, most)),
+        levels,
+    )
+    return levels
+
+
+def _upstream(c: Constants) -> FloatArray:
+    """Packets that wait upstream of each NF type at most, in rings or on their way back, [T]."""
+    found = np.zeros(c.order.size)
+    for t in range(c.order.size):
+        rings: set[int] = set()
+        for p, first in enumerate(c.entry):
+            passed, at = [], int(first)
+            while at != LEAVES and at != t:
+                passed.append(at)
+                at = int(c.following[p, at])
+            if at == t:
+                rings |= set(passed)
+                found[t] += sum(
+                    c.max_instances[u] * c.capacity_pps[u] * (1.0 + c.jitter[u]) * c.substep_s
+                    for u in passed
+                    if c.back[p, u]
+                )
+        found[t] += sum(c.max_instances[u] * c.ring_packets[u] for u in rings)
+    return found
+
+
+def fill(
+    offered: FloatArray,
+    through: FloatArray,
+    upstream: FloatArray,
+    late: float,
+    seeded: bool,
+    c: Constants,
+    s: State,
+    sums: FloatArray,
+    found: FloatArray,
+    levels: Levels,
+) -> None:
+    """Fill in what levels lose.
+
+    An interval with several rates is looked at as a whole and sub-step by sub-step, since what
+    rings hold counts once or every time, and rates differ or not: what says more counts.
+
+    Args:
+        offered: packets/s, [N, R].
+        through: share of the packets that pass each type, [T].
+        upstream: packets that wait upstream of each type at most, [T].
+        late: see `Launch`.
+        seeded: whether the jitter is known.
+        c, s: the kernel's constants; a state whose stream and interval tell the jitter.
+        sums, found: scratch space, [J + 1, 2] and [2, 2, J].
+        levels: filled.
+    """
+    intervals, rates = offered.shape
+    for n in range(intervals):
+        s.interval[0] = n
+        for t in range(levels.count.shape[0]):
+            count = levels.count[t]
+            if through[t] <= 0.0 or count == 0:
+                continue
+            best = -1.0
+            for parts in (1, c.substeps):
+                if parts > 1 and rates == 1:
+                    continue
+                found[:] = 0.0
+                beyond = 0.0
+                for part in range(parts):
+                    packets = 0.0
+                    if parts == 1:
+                        for rate in range(rates):
+                            packets += offered[n, rate] * (c.interval_s / rates)
+                    else:
+                        packets = offered[n, part // (c.substeps // rates)] * c.substep_s
+                    abilities(t, part, parts, late, seeded, c, s, sums, count)
+                    demand = packets * through[t] * (1.0 - SLACK) - upstream[t]
+                    beyond += split(demand, count, count - levels.least[t], sums, found[0])
+                total = beyond
+                for j in range(count):
+                    total += (j + 1) * found[0, 0, j]
+                if total > best:
+                    best = total
+                    levels.beyond[t, n] = beyond
+                    for j in range(count):
+                        levels.idle[t, j, n] = found[0, 0, j]
+                        levels.fresh[t, j, n] = found[0, 1, j]
+
+
+def abilities(
+    t: int,
+    part: int,
+    parts: int,
+    late: float,
+    seeded: bool,
+    c: Constants,
+    s: State,
+    sums: FloatArray,
+    count: int,
+) -> None:
+    """What the ablest of a type's instances serve and keep in their rings in a part of an interval.
+
+    Args:
+        t: the type.
+        part, parts: number of the part, and how many the interval has: 1 or its sub-steps.
+        late, seeded, c, s: see `fill`.
+        sums: filled, [J + 1, 2]: of the j ablest instances together; of one that has been launched,
+            in the first row.
+        count: instances.
+    """
+    span_s = c.interval_s / parts
+    able = c.capacity_pps[t] * span_s
+    for i in range(count):
+        factor = 1.0 + c.jitter[t]
+        if seeded and c.jitter[t] > 0.0:
+            total = 0.0
+            for k in range(c.substeps // parts):
+                total += wobble(0, t, i, part + k, c, s)
+            factor = 1.0 + c.jitter[t] * total / (c.substeps // parts)
+        place = i + 1
+        while place > 1 and sums[place - 1, 0] < factor:
+            sums[place, 0] = sums[place - 1, 0]
+            place -= 1
+        sums[place, 0] = factor
+    awake = min(1.0, max(0.0, (part + 1) - late * parts))
+    sums[0, 1] = 0.0
+    if awake > 0.0:
+        sums[0, 1] = (awake * able * (1.0 + c.jitter[t]) + c.ring_packets[t]) * (1.0 + SLACK)
+    sums[0, 0] = 0.0
+    for j in range(1, count + 1):
+        own = (sums[j, 0] * able + c.ring_packets[t]) * (1.0 + SLACK)
+        sums[j, 0] = sums[j - 1, 0] + own
+
+
+def split(demand: float, count: int, launches: int, sums: FloatArray, found: FloatArray) -> float:
+    """Split what a type loses in a part of an interval over its levels.
+
+    Args:
+        demand: packets that the type's own instances must take.
+        count: levels.
+        launches: instances that one decision launches at most.
+        sums: see `abilities`.
+        found: what an idle and what a fresh level loses, added to, [2, J].
+
+    Returns:
+        What is lost if all levels run.
+    """
+    launched = sums[0, 1]
+    for j in range(count):
+        own = sums[j + 1, 0] - sums[j, 0]
+        found[0, j] += min(max(demand - sums[j, 0], 0.0), own)
+        helped = min(max(demand - launched * launches - sums[j, 0], 0.0), own)
+        found[1, j] += min(helped, own - launched)
+    return max(0.0, demand - sums[count, 0])
+
+
+def cheapest(
+    t: int,
+    levels: Levels,
+    price: FloatArray,
+    parked: float,
+    launch: Launch,
+    on: FloatArray,
+    off: FloatArray,
+    choices: Choices,
+    lost: FloatArray,
+    running: IntArray,
+    held: IntArray,
+) -> float:
+    """The cheapest lives of a type's levels, each by itself.
+
+    Args:
+        t: the type.
+        levels: see `Levels`.
+        price: of a packet that is lost in each interval, in core intervals, [N].
+        parked: weight of a parked core.
+        launch: see `Launch`.
+        on, off: scratch space, [N + 1] each.
+        choices: scratch space, [2, N].
+        lost: what these lives lose in each interval, filled, [N].
+        running, held: levels that run (launching ones too) and that are held, filled, [N].
+
+    Returns:
+        What they cost, in core intervals.
+    """
+    intervals = price.shape[0]
+    total = 0.0
+    for n in range(intervals):
+        lost[n] = levels.beyond[t, n]
+        running[n] = levels.least[t]
+        held[n] = levels.least[t]
+        total += price[n] * lost[n] + levels.cost[t] * levels.least[t]
+    for j in range(levels.least[t], levels.count[t]):
+        starts = j < levels.initial[t]
+        total += cheapest_of_level(t, j, starts, levels, price, parked, launch, on, off, choices)
+        follow(t, j, starts, levels, launch, choices, lost, running, held)
+    return total
+
+
+def cheapest_of_level(
+    t: int,
+    j: int,
+    starts: bool,
+    levels: Levels,
+    price: FloatArray,
+    parked: float,
+    launch: Launch,
+    on: FloatArray,
+    off: FloatArray,
+    choices: Choices,
+) -> float:
+    """What the cheapest life of a level costs; see `cheapest`.
+
+    Args:
+        starts: whether it runs in the first interval, which nothing can change.
+        on, off: filled with what is still to be paid from each interval on, if the level was held
+            in the one before or not.
+        choices: filled with what it does in either case; FRESH: it begins to be launched.
+    """
+    intervals = price.shape[0]
+    idle = levels.idle[t, j]
+    runs = levels.cost[t]
+    kept = parked * runs
+    on[intervals] = 0.0
+    off[intervals] = 0.0
+    launching = 0.0
+    for n in range(intervals - 1, 0, -1):
+        loss = price[n] * idle[n]
+        off[n] = loss + off[n + 1]
+        choices[0, n] = OFF
+        on[n] = off[n]
+        choices[1, n] = OFF
+        # While it is launched it loses all of its part, except in the launch's last interval.
+        launching += loss
+        if n + launch.intervals < intervals:
+            launching -= price[n + launch.intervals] * idle[n + launch.intervals]
+        last = n + launch.intervals - 1
+        if last < intervals:
+            cost = launch.intervals * runs + launching
+            if launch.partly:
+                cost += price[last] * (levels.fresh[t, j, last] - idle[last])
+            cost += on[last + 1]
+            if launch.intervals > 0 and cost < off[n]:
+                off[n] = cost
+                choices[0, n] = FRESH
+        if kept + loss + on[n + 1] < on[n]:
+            on[n] = kept + loss + on[n + 1]
+            choices[1, n] = PARKED
+        if runs + on[n + 1] < on[n]:
+            on[n] = runs + on[n + 1]
+            choices[1, n] = RUNS
+        if launch.intervals == 0 and on[n] < off[n]:
+            off[n] = on[n]
+            choices[0, n] = choices[1, n]
+    if starts:
+        return runs + on[1]
+    return price[0] * idle[0] + off[1]
+
+
+def follow(
+    t: int,
+    j: int,
+    starts: bool,
+    levels: Levels,
+    launch: Launch,
+    choices: Choices,
+    lost: FloatArray,
+    running: IntArray,
+    held: IntArray,
+) -> None:
+    """Follow a level's cheapest life: add what it loses and where it runs; see `cheapest`."""
+    idle = levels.idle[t, j]
+    intervals = idle.shape[0]
+    is_held = starts
+    if starts:
+        running[0] += 1
+        held[0] += 1
+    else:
+        lost[0] += idle[0]
+    n = 1
+    while n < intervals:
+        choice = choices[1 if is_held else 0, n]
+        if choice == FRESH:
+            for k in range(n, n + launch.intervals):
+                running[k] += 1
+                held[k] += 1
+                is_last = launch.partly and k == n + launch.intervals - 1
+                lost[k] += levels.fresh[t, j, k] if is_last else idle[k]
+            n += launch.intervals
+            is_held = True
+            continue
+        is_held = choice != OFF
+        if choice == RUNS:
+            running[n] += 1
+        else:
+            lost[n] += idle[n]
+        if is_held:
+            held[n] += 1
+        n += 1
