@@ -9,16 +9,15 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flexnfv.errors import InputError
+from flexnfv.evaluation.progress import bar
 from flexnfv.files import new_file
+from flexnfv.model.bound import lower_bound
 from flexnfv.suite.definition import Definition
-from flexnfv.suite.execution import available, execute
-from flexnfv.suite.scores import cost
-from flexnfv.suite.submission import Setting, label
+from flexnfv.suite.execution import available
+from flexnfv.suite.submission import label
 from flexnfv.suite.traffic import Shelf
 
-MARGINS: Final = (-0.2, -0.15, -0.1, -0.07, -0.05, -0.03, -0.02, -0.01, 0.0, 0.02, 0.05)
-"""Of the clairvoyant, whose best stands for the bound."""
-HOW: Final = "the best of the clairvoyant's margins, per trace: foresight, but no proven bound"
+HOW: Final = "the proven bound of `flexnfv.model.bound`, mean over seeds"
 
 
 class Bound(BaseModel):
@@ -75,18 +74,21 @@ def bound(shelf: Shelf, *, progress: bool = True) -> Bound:
 
     Raises:
         InputError: a trace is here, but not the right one.
-        BackendError: a worker died.
     """
     definition = shelf.definition
     traffic, _ = available(shelf)
-    settings = [
-        Setting(spec=f"clairvoyant:margin={margin:g}", points=definition.points)
-        for margin in MARGINS
-    ]
-    least: dict[str, dict[str, dict[str, float]]] = {}
-    for one in execute(settings, traffic, shelf, progress=progress):
-        of_trace = least.setdefault(one.part, {}).setdefault(one.trace, {})
-        for point in definition.points:
-            found = cost(one.amounts(), point)
-            of_trace[label(point)] = min(found, of_trace.get(label(point), found))
-    return Bound(definition=definition.sha256, how=HOW, costs=least)
+    count = sum(len(found) for found in traffic.values())
+    costs: dict[str, dict[str, dict[str, float]]] = {}
+    with bar("bounding", count, unit="traces", shown=progress) as tick:
+        for part, found in traffic.items():
+            for item, trace in found:
+                chain = shelf.chains[item.chain]
+                costs.setdefault(part, {})[item.trace] = {
+                    label(point): sum(
+                        lower_bound(chain, trace, *point, seed) for seed in definition.seeds
+                    )
+                    / len(definition.seeds)
+                    for point in definition.points
+                }
+                tick(1)
+    return Bound(definition=definition.sha256, how=HOW, costs=costs)

@@ -19,7 +19,7 @@ from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.sums import QUANTITIES
 from flexnfv.policy import policy_class
-from flexnfv.spec import annotated, bundle_of, policy_spec
+from flexnfv.spec import annotated, bundle_of, with_pairs
 from flexnfv.suite.definition import PARTS, Definition, Item
 from flexnfv.suite.scores import costs
 from flexnfv.suite.submission import SUMS, Episode, Point, Setting, Submission
@@ -218,7 +218,7 @@ def execute(
 def _grid(settings: Sequence[Setting], chain: str, traffic: Traffic, shelf: Shelf) -> Grid:
     candidates = tuple(
         # A swept setting's intervals are not kept, nor need these be.
-        Candidate(one.spec, (one.spec,), heuristic="suite")
+        Candidate(one.spec, (one.spec,), front="suite")
         for one in settings
     )
     traces = tuple(
@@ -275,15 +275,12 @@ def _told(spec: str, point: Point) -> str:
     factory, given = policy_class(spec)
     accepted = annotated(factory)
     targeted = "drop_target" in given  # the other way of saying what a drop costs
-    pairs = ",".join(
-        f"{knob}={value:g}"
+    told = {
+        knob: f"{value:g}"
         for knob, value in zip(KNOBS, point, strict=True)
         if knob in accepted and knob not in given and not (knob == "drop_cost" and targeted)
-    )
-    if not pairs:
-        return spec
-    mark = "," if set(policy_spec(spec).pairs) - {"bundle"} or "bundle=" in spec else ":"
-    return f"{spec}{mark}{pairs}"
+    }
+    return with_pairs(spec, told) if told else spec
 
 
 def _of_file(path: Path, definition: Definition) -> dict[Point, str]:

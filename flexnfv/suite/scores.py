@@ -1,23 +1,23 @@
-"""The measure: J of episodes, relative to the bound and to the best rule."""
+"""What the episodes of a submission cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flexnfv.suite.submission import Episode, Point, Setting, label
+import numpy as np
 
-Costs = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""J by part, trace and point."""
+from flexnfv.evaluation.cost import total
+from flexnfv.suite.submission import Episode, Point, Setting, label
 
 
 def cost(amounts: Mapping[str, float], point: Point) -> float:
-    """J = core usage + parked weight × parked cores + drop cost × lost share of an episode.
-
-    Plain arithmetic of two machines agrees to the bit.
-    """
-    drop_cost, parked_weight = point
-    cores = (amounts["core_s"] + parked_weight * amounts["parked_core_s"]) / amounts["time_s"]
-    return cores + drop_cost * (amounts["lost"] / amounts["offered"])
+    """J of an episode, from its sums."""
+    cores, parked, lost, offered, seconds = (
+        np.asarray(amounts[name])
+        for name in ("core_s", "parked_core_s", "lost", "offered", "time_s")
+    )
+    share = lost / offered if offered else offered
+    return float(total(cores / seconds, parked / seconds, share, *point))
 
 
 def costs(

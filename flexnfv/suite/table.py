@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from flexnfv.errors import InputError
+from flexnfv.evaluation.cost import LEAST_GAP
 from flexnfv.suite.bound import Bound
 from flexnfv.suite.definition import Definition
 from flexnfv.suite.submission import Submission, label
@@ -20,9 +21,6 @@ SCOPES: Final[dict[str, tuple[str, ...]]] = {
     "Chain six": ("six",),
 }
 """What is ranked apart, and the parts that it takes."""
-
-_NO_ROOM: Final = 1e-6
-"""Where the best rule is this close to the bound, relatively, there is no gap to close."""
 
 
 class Figures(NamedTuple):
@@ -140,7 +138,7 @@ def _figures(
             if drop_cost in rules:
                 least = bound.costs[part][trace][key]
                 rule = rules[drop_cost].costs[part][trace][key]
-                if rule > least * (1 + _NO_ROOM):
+                if rule > least * (1 + LEAST_GAP):
                     gap = (rule - one.costs[part][trace][key]) / (rule - least)
             closed.append(gap)
             by_trace.setdefault(trace, []).append(gap)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flexnfv.errors import InputError
-from flexnfv.spec import policy_spec
+from flexnfv.spec import policy_spec, with_pairs
 from flexnfv.suite.execution import Settings, available, execute
 from flexnfv.suite.scores import costs
 from flexnfv.suite.submission import SUMS, Episode, Setting, Submission
@@ -100,8 +100,7 @@ def _moved(setting: Setting, bundle: str) -> Setting:
         raise InputError(
             f"{setting.spec!r} runs no bundle", where="--bundle", fix="leave the option out"
         )
-    tail = ",".join(f"{key}={value}" for key, value in pairs.items())
-    return Setting(spec=f"'{bundle}'" + (f":{tail}" if tail else ""), points=setting.points)
+    return Setting(spec=with_pairs(f"'{bundle}'", dict(pairs)), points=setting.points)
 
 
 def _plain(value: object) -> str:
