@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 72
+_ANY_BYTES = 1500.0
+"""Packet size of series of bits/s where only the shape counts."""
+_PRIOR = {
+    "prior": "a new series for every training episode, of all kinds of links",
+    "prior-validation": "64 fixed series of it, prior-validation/0 and so on",
+    "prior-test": "64 others",
+}
 
 
 def list_traces() -> None:
@@ -33,7 +40,7 @@ def list_traces() -> None:
         families.append((f"synthetic/{name}", summary, keys))
     state = "" if datacenter.installed() else " (not installed: pip install 'flexnfv[traces]')"
     families.append(("datacenter/alibaba2018", f"Demand of a data centre, 7.8 days{state}", ""))
-    chosen = [split(name) for name in splits.NAMES]
+    chosen = [split(name) for name in splits.PARTS]
     members = [one.get(name) for one in chosen for name in one.names]
     rows = [
         (
@@ -51,6 +58,15 @@ def list_traces() -> None:
     out.print()
     heading = ("name", "family", "seconds", "mean Mpps", "peak Mpps")
     out.print(Listing(heading, rows, title="Default splits"))
+    out.print()
+    out.print(
+        Listing(
+            ("name", "what"),
+            [(name, _PRIOR[name]) for name in splits.PRIOR],
+            prose=("what",),
+            title="The wide prior (docs/traffic.md)",
+        )
+    )
     out.print()
     out.print(
         "Keys of every trace: start end compress step noise noise_seed scale peak, as in "
@@ -113,6 +129,76 @@ def import_trace(
     trace = load_trace(f"{file}?{query}" if query else file)
     files.write(trace, out)
     print(f"{out}: {summary(trace)}")
+
+
+def coverage(
+    traces: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    draws: int = 2000,
+    intervals: int = 3000,
+    seed: int = 0,
+) -> int:
+    """Show where series lie among the draws of the wide prior, statistic by statistic.
+
+    The exit code is 1 if any lies outside the prior's 2 to 98 % range.
+
+    Args:
+        traces: directories of rate series, files, or names (see `flexnfv traces list`).
+        draws: of the prior, to compare with.
+        intervals: length of a draw; of a series so many first samples, one an interval.
+        seed: of the draws.
+    """
+    from flexnfv.evaluation.progress import bar
+    from flexnfv.traces.coverage import RANGE, STATISTICS
+    from flexnfv.traces.coverage import coverage as compare
+
+    found = _series(traces)
+    with bar("draws", draws, unit="draws") as tick:
+        result = compare(
+            [trace.name for trace in found],
+            [trace.rate_pps[:intervals] for trace in found],
+            count=draws,
+            intervals=intervals,
+            seed=seed,
+            tick=tick,
+        )
+    rows = [
+        (name, *(f"{at:.1f}{'' if ok else '!'}" for at, ok in zip(places, inside, strict=True)))
+        for name, places, inside in zip(
+            result.names, result.percentiles, result.inside, strict=True
+        )
+    ]
+    rows += [
+        (f"prior's {share:g} %", *(f"{value:.3g}" for value in values))
+        for share, values in zip(RANGE, result.limits, strict=True)
+    ]
+    out = terminal.console()
+    out.print(Listing(("series", *STATISTICS), rows, title=f"Percentiles in {draws:,} draws"))
+    outside = int((~result.inside).sum())
+    what = f"{outside} values lie outside it (!)" if outside else "all values lie within it"
+    out.print(f"{len(found)} series; the prior's range is {RANGE[0]:g} to {RANGE[1]:g} %: {what}")
+    return int(outside > 0)
+
+
+def _series(names: tuple[str, ...]) -> list[Trace]:
+    """The traces of files, directories and names; of bits/s only the shape matters."""
+    from flexnfv.traces import files, load_trace
+
+    kinds = files.CSV_SUFFIXES + files.PARQUET_SUFFIXES
+    found = []
+    for name in names:
+        path = Path(name)
+        members = [path]
+        if path.is_dir():
+            members = sorted(file for file in path.iterdir() if files.has_suffix(file, kinds))
+            if not members:
+                raise InputError("holds no rate series", where=name, fix="name files")
+        for member in members:
+            rates = member.is_file() and files.has_suffix(member, kinds)
+            found.append(files.read(member, _ANY_BYTES) if rates else load_trace(name))
+    if not found:
+        raise InputError("no series given", where="coverage", fix="name files or a directory")
+    return found
 
 
 def summary(trace: Trace) -> str:
@@ -179,4 +265,9 @@ def _plot(trace: Trace, out: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
-COMMAND = {"list": list_traces, "show": show, "import": import_trace}
+COMMAND = {
+    "list": list_traces,
+    "show": show,
+    "import": import_trace,
+    "coverage": coverage,
+}

@@ -8,6 +8,7 @@ a path                      a rate series (`.csv`, `.csv.gz`, `.parquet`) or a c
 `synthetic/FAMILY`          a family of `flexnfv.traces.synthetic`; its parameters are keys
 `datacenter/alibaba2018`    real demand (extra `traces`)
 `train|validation|test/…`   a trace of the default splits, as `TraceSet.names` lists them
+`prior-test/…`              a series of the wide prior, 0 to 63 (also `prior-validation/…`)
 ==========================  ==================================================================
 
 and every trace takes these keys, applied in this order whatever the order they are written in:

@@ -31,8 +31,8 @@ _GRID: Final = 2.0**24
 _LEAST_BUSY: Final = 8
 """Intervals that carry something, at least: with fewer there is no traffic to scale for."""
 
-_DAYS: Final = (24.0, 48.0, 96.0, 144.0, 288.0, 1440.0)
-"""Samples of a day at an hour, 30, 15, 10, 5 minutes and a minute."""
+_DAYS: Final = (24.0, 24.0, 24.0, 48.0, 96.0, 144.0, 288.0, 288.0, 288.0, 1440.0, 1440.0, 1440.0)
+"""Samples of a day at an hour, 30, 15, 10, 5 minutes and a minute; first, fifth, last are usual."""
 
 Component = Callable[[np.random.Generator, FloatArray], FloatArray]
 """Takes the rates so far [intervals], of any scale, and returns those with one effect more."""
@@ -66,7 +66,16 @@ def draws(seed: int, count: int, intervals: int) -> FloatArray:
     Raises:
         InputError: fewer than 8 intervals.
     """
-    return np.stack([draw(np.random.default_rng([seed, row]), intervals) for row in range(count)])
+    return np.stack([nth(seed, row, intervals) for row in range(count)])
+
+
+def nth(seed: int, row: int, intervals: int) -> FloatArray:
+    """float64 [intervals]: row `row` of `draws` with this seed.
+
+    Raises:
+        InputError: fewer than 8 intervals.
+    """
+    return draw(np.random.default_rng([seed, row]), intervals)
 
 
 # --- components, in the order in which they join ----------------------------------------------
@@ -82,11 +91,11 @@ def slow_drift(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
 
 
 def fast_noise(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
-    """Log-rate wanders over 0.7–30 intervals (Ornstein-Uhlenbeck), spread 0.005–0.7.
+    """Log-rate wanders over 0.7–30 intervals (Ornstein-Uhlenbeck), spread 0.005–0.6.
 
     Antoniou et al., "On the log-normal distribution of network traffic", Physica D 167, 2002.
     """
-    return rate * _exp(_wander(rng, rate.size, _between(rng, 0.7, 30), _between(rng, 0.005, 0.7)))
+    return rate * _exp(_wander(rng, rate.size, _between(rng, 0.7, 30), _between(rng, 0.005, 0.6)))
 
 
 def rhythm(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
@@ -112,13 +121,13 @@ def rhythm(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
 
 
 def long_memory(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
-    """Fractional Gaussian noise in the log-rate, Hurst 0.6–0.95, spread 0.03–0.7.
+    """Fractional Gaussian noise in the log-rate, Hurst 0.6–0.95, spread 0.03–0.6.
 
     Leland et al., "On the self-similar nature of Ethernet traffic", IEEE/ACM Trans. Networking
     2(1), 1994 (H about 0.8); Crovella and Bestavros, IEEE/ACM Trans. Networking 5(6), 1997 (web).
     """
     noise = fgn(rate.size, rng.uniform(0.6, 0.95), rng)
-    return rate * _exp(_between(rng, 0.03, 0.7) * noise)
+    return rate * _exp(_between(rng, 0.03, 0.6) * noise)
 
 
 def jumps(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
@@ -305,16 +314,16 @@ class Entry(NamedTuple):
 COMPONENTS: Final[dict[str, Entry]] = {
     "slow drift": Entry(0.9, slow_drift),
     "fast noise": Entry(1.6, fast_noise),
-    "rhythm": Entry(1.1, rhythm),
-    "long memory": Entry(0.35, long_memory),
-    "jumps": Entry(0.4, jumps),
-    "growth": Entry(0.35, growth),
+    "rhythm": Entry(1.2, rhythm),
+    "long memory": Entry(0.3, long_memory),
+    "jumps": Entry(0.35, jumps),
+    "growth": Entry(0.45, growth),
     "alternation": Entry(0.2, alternation),
-    "shots": Entry(0.3, shots),
-    "storms": Entry(0.15, storms),
+    "shots": Entry(0.25, shots),
+    "storms": Entry(0.16, storms),
     "elephants": Entry(0.25, elephants),
     "frames": Entry(0.3, frames),
-    "on/off": Entry(0.3, on_off),
+    "on/off": Entry(0.25, on_off),
     "outages": Entry(0.15, outages),
     "saturation": Entry(0.12, saturation),
     "held": Entry(0.15, held),
@@ -382,7 +391,7 @@ def _periods(rng: np.random.Generator, count: int, mean: float) -> FloatArray:
 
 def _clock(rng: np.random.Generator, count: int) -> FloatArray:
     """float64 [count]: a burst per period, of any width up to 0.4 periods, mean about 1."""
-    period = _between(rng, 2, 6) if rng.random() < 0.7 else _between(rng, 2, 100)
+    period = _between(rng, 2, 5) if rng.random() < 0.7 else _between(rng, 2, 100)
     period = float(round(period)) if rng.random() < 0.5 else period
     width = period * _between(rng, 0.02, 0.4)
     bursts, parts = int(count / period) + 3, 8 if width > 1.5 else 1

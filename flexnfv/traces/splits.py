@@ -4,6 +4,9 @@ Synthetic traces of different splits have different seeds and parameters, drawn 
 ranges. A measured trace is cut by time: the first 60 % train, the next 20 % validate, the last
 20 % test. Training segments are drawn at random; validation and test are fixed lists of traces, so
 that every policy meets the same ones and differences are paired.
+
+The wide prior (`flexnfv.traces.prior`) is split likewise: `prior` draws a new series for every
+training segment, `prior-validation` and `prior-test` are fixed lists of other seeds.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from flexnfv.suggest import known
 from flexnfv.traces import datacenter, synthetic
+from flexnfv.traces.fresh import FreshSet, listed
 from flexnfv.traces.trace import Trace
 from flexnfv.traces.traceset import TraceSet
 
@@ -41,7 +45,15 @@ _SPLITS: Final = {
     "validation": _Split(seed=2, per_family=2, duration_s=600.0, time_range=(0.6, 0.8)),
     "test": _Split(seed=3, per_family=2, duration_s=600.0, time_range=(0.8, 1.0)),
 }
-NAMES: Final = tuple(_SPLITS)
+PARTS: Final = tuple(_SPLITS)
+"""The splits that hold every synthetic family and parts of a measured trace."""
+
+_PRIOR_SEEDS: Final = {"prior": 1, "prior-validation": 2, "prior-test": 3}
+_PRIOR_COUNT: Final = 64
+PRIOR: Final = tuple(_PRIOR_SEEDS)
+"""The splits of the wide prior."""
+
+NAMES: Final = PARTS + PRIOR
 
 _CONSTANT_SHARES: Final = (0.35, 0.7)
 """Levels of the constant validation and test traces: at the peak, all would be the same one."""
@@ -58,26 +70,32 @@ def split(
     step_s: float = 1.0,
     measured: bool | None = None,
 ) -> TraceSet:
-    """One of the three default sets; the same arguments always give the same bytes.
+    """One of the default sets; the same arguments always give the same bytes.
 
     Args:
-        name: `train`, `validation` or `test`.
+        name: `train`, `validation` or `test`, or of the wide prior `prior` (to train on),
+            `prior-validation` or `prior-test`.
         peak_pps: peak of the traces, packets/s; training segments peak at `TRAIN_PEAKS` of it.
         step_s: seconds of one interval.
         measured: whether to add the Alibaba trace; None adds it where the extra `traces` is
-            installed.
+            installed. The prior has none.
 
     Raises:
         InputError: an unknown name, a peak or step that is not positive, or a measured trace that
             is asked for and not installed.
     """
     known(name, NAMES, kind="split")
+    training = (TRAIN_PEAKS[0] * peak_pps, TRAIN_PEAKS[1] * peak_pps)
+    if name in PRIOR:
+        series = listed(name, _PRIOR_SEEDS[name], _PRIOR_COUNT, step_s)
+        if name == "prior":
+            return FreshSet(name, series, step_s, training)
+        return TraceSet(name, series, step_s, (peak_pps, peak_pps))
     if measured is None:
         measured = datacenter.installed()
     traces = _synthetic(name) + (_alibaba(name) if measured else [])
     if name == "train":
-        low, high = TRAIN_PEAKS
-        return TraceSet(name, tuple(traces), step_s, (low * peak_pps, high * peak_pps))
+        return TraceSet(name, tuple(traces), step_s, training)
     scaled = [trace.resample(step_s).scale_to_peak(_share(trace) * peak_pps) for trace in traces]
     return TraceSet(name, tuple(scaled), step_s)
 
@@ -91,7 +109,7 @@ def split_by_time(trace: Trace, shares: Sequence[float] = (0.6, 0.2, 0.2)) -> di
     ends = np.cumsum([0.0, *shares]) * trace.duration_s
     return {
         name: trace.cut(ends[place], ends[place + 1]).renamed(f"{name}/{trace.name}")
-        for place, name in enumerate(NAMES)
+        for place, name in enumerate(PARTS)
     }
 
 
