@@ -4,8 +4,8 @@ At a drop cost a policy is run as it is meant to be: told of the drop cost where
 that its spec leaves open, else as it is. A rule is given the best of its settings for each drop
 cost, one for all traces, chosen in hindsight on these very traces, which is generous to the rule.
 
-Rule and bound are held as they are while segments, seeds and traces are drawn for intervals, and so
-is the distance between them that the gap closed is relative to.
+While segments, seeds and traces are drawn for intervals, no other setting is chosen, and the bound
+and the distance between rule and bound are held as they are.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
+from flexnfv.evaluation.bounds import bounded
 from flexnfv.evaluation.candidates import Candidate, candidate, judged_by, rules_of, sweeps
 from flexnfv.evaluation.cost import best_setting, cheapest_within, cost, gap_closed
 from flexnfv.evaluation.drop_targets import THE_RULE, drop_targets
@@ -227,6 +229,20 @@ def test_a_bundle_is_told_the_drop_cost_that_it_is_judged_by(
     assert gaps.standings["mine"][1e6].settings[0] == f"mine [drop_cost={most:g}]"
     assert len(result.fronts["mine"].points) >= 11
     assert "mine" in result.placements["watermark"]
+    assert gaps.proven
+    for by_cost in gaps.standings.values():
+        for at in by_cost.values():
+            assert (at.to_bound > 1).all()
+    alone = result.on("stairs").gaps
+    assert alone is not None
+    assert alone.bound[100.0].tolist() == [gaps.bound[100.0][1]]
+
+
+def test_what_is_no_model_or_lets_instances_die_has_no_proven_bound() -> None:
+    grid, _ = known()
+    assert bounded(grid)
+    assert not bounded(replace(grid, backend="toy"))
+    assert not bounded(replace(grid, options={"death_rate_per_s": 0.01}))
 
 
 @pytest.mark.parametrize("drop_costs", [(), (0.0,), (float("inf"),)])
