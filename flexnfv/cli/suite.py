@@ -36,18 +36,18 @@ def list_parts(*, suite: str = "v1", traces: Path | None = None) -> None:
 
     shelf = _shelf(suite, traces)
     out = terminal.console()
-    points = shelf.definition
+    definition = shelf.definition
     out.print(
-        f"Suite {suite}: drop costs {_numbers(points.drop_costs)}, parked weights "
-        f"{_numbers(points.parked_weights)}, seeds {_numbers(points.seeds)}"
+        f"Suite {suite}: drop costs {_numbers(definition.drop_costs)}, parked weights "
+        f"{_numbers(definition.parked_weights)}, seeds {_numbers(definition.seeds)}"
     )
-    for part, what in PARTS.items():
+    for part in definition.parts:
         rows = [
             (item.trace, str(item.intervals), _state(shelf, part, item.trace))
-            for item in shelf.definition.of_part(part)
+            for item in definition.of_part(part)
         ]
         out.print()
-        title = f"{part}: {what}"
+        title = f"{part}: {PARTS[part]}"
         out.print(Listing(("trace", "intervals", "here"), rows, prose=("here",), title=title))
     sources = [
         (name, one.title, one.repository, one.path, one.commit, one.licence)

@@ -175,7 +175,10 @@ def coverage(
     out = terminal.console()
     out.print(Listing(("series", *STATISTICS), rows, title=f"Percentiles in {draws:,} draws"))
     outside = int((~result.inside).sum())
-    what = f"{outside} values lie outside it (!)" if outside else "all values lie within it"
+    total = result.inside.size
+    what = (
+        f"outside it (!) {outside} of {total} values" if outside else f"all {total} values within"
+    )
     out.print(f"{len(found)} series; the prior's range is {RANGE[0]:g} to {RANGE[1]:g} %: {what}")
     return int(outside > 0)
 

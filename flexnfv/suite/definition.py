@@ -76,6 +76,11 @@ class Definition:
         """Every pair of drop cost and parked weight, that a policy is judged at."""
         return tuple((cost, weight) for weight in self.parked_weights for cost in self.drop_costs)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its parts, in the order of `PARTS`."""
+        return tuple(part for part in PARTS if self.of_part(part))
+
     def of_part(self, part: str) -> tuple[Item, ...]:
         """The traces of a part."""
         return tuple(item for item in self.items if item.part == part)

@@ -20,7 +20,7 @@ from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.sums import QUANTITIES
 from flexnfv.policy import policy_class
 from flexnfv.spec import annotated, bundle_of, with_pairs
-from flexnfv.suite.definition import PARTS, Definition, Item
+from flexnfv.suite.definition import Definition, Item
 from flexnfv.suite.scores import costs
 from flexnfv.suite.submission import SUMS, Episode, Point, Setting, Submission
 from flexnfv.suite.traffic import Missing, Shelf
@@ -146,7 +146,7 @@ def run(
         made_with={
             key: value for key, value in made_with().items() if key not in ("machine", "system")
         },
-        missing={part: missing[part] for part in PARTS if part in missing},
+        missing={part: missing[part] for part in definition.parts if part in missing},
         settings=settings.settings,
         costs=costs(settings.settings, episodes),
         episodes=episodes,
@@ -154,16 +154,20 @@ def run(
 
 
 def available(
-    shelf: Shelf, parts: Iterable[str] = tuple(PARTS)
+    shelf: Shelf, parts: Iterable[str] | None = None
 ) -> tuple[dict[str, list[tuple[Item, Trace]]], dict[str, str]]:
     """The traces of the parts that are whole here, and why the others are not, by part.
+
+    Args:
+        shelf: where the traces come from.
+        parts: to look for; all of the definition if None.
 
     Raises:
         InputError: a trace is here, but not the right one.
     """
     whole: dict[str, list[tuple[Item, Trace]]] = {}
     missing: dict[str, str] = {}
-    for part in parts:
+    for part in shelf.definition.parts if parts is None else parts:
         found, lacking = [], []
         for item in shelf.definition.of_part(part):
             try:

@@ -51,9 +51,19 @@ def address(source: Source) -> str:
     return f"{source.path} of github.com/{source.repository} at commit {source.commit}"
 
 
-def six_digits(values: FloatArray) -> FloatArray:
-    """The values with six significant digits: what the suite's series are kept to."""
-    return np.array([float(f"{value:.6g}") for value in values.tolist()])
+def six_digits(values: FloatArray, *, keep_whole: bool = False) -> FloatArray:
+    """The values with six significant digits: what the suite's series are kept to.
+
+    Args:
+        values: of any size.
+        keep_whole: leave whole numbers as they are.
+    """
+    return np.array(
+        [
+            value if keep_whole and value.is_integer() else float(f"{value:.6g}")
+            for value in values.tolist()
+        ]
+    )
 
 
 def _is_series(path: Path) -> bool:
@@ -81,7 +91,7 @@ def _parsed(name: str, source: Source, path: Path) -> FloatArray:
         )
     try:
         with files.readable(path):
-            return six_digits(source.parse(path))
+            return six_digits(source.parse(path), keep_whole=source.keep_whole)
     except (ValueError, KeyError, IndexError, StopIteration) as error:
         raise InputError(
             f"is not of the form that {name} is published in ({error or 'it ends early'})",

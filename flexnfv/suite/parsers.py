@@ -74,6 +74,8 @@ def sndlib(path: Path, demand: str, pattern: str, count: int) -> FloatArray:
     rates: list[float] = []
     for file in sorted(path.glob(pattern))[:count]:
         found = wanted.search(file.read_text("utf-8"))
+        if found is None and not rates:
+            raise ValueError(f"{file.name} has no demand {demand}")
         rates.append(float(found[1]) * 1e6 if found else rates[-1])
     if len(rates) < count:
         raise ValueError(f"{len(rates)} files {pattern}, not {count}")

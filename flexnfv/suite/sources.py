@@ -32,6 +32,7 @@ class Source:
         parse: makes the series of the downloaded file; None: import it as a CSV `t_s,pps`.
         checked: see `Checked`.
         sha256: of the file that the user downloads, where we know it.
+        keep_whole: whole rates keep all of their digits; the others of a series have six.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Source:
     parse: Parser | None
     checked: Checked
     sha256: str | None = None
+    keep_whole: bool = False
 
 
 _MICROSOFT = "microsoft/cloud-monitoring-dataset"
@@ -60,6 +62,7 @@ SOURCES: Final[dict[str, Source]] = {
         "eu_isp_300s.csv",
         partial(parsers.column, place=1, step_s=300),
         "excerpt",
+        keep_whole=True,
     ),
     "wc98": Source(
         "World Cup 98 web requests, 7 days from 10 June",

@@ -91,6 +91,7 @@ def as_trace_set(
 
     Args:
         traces: a set; the name of a default split; a spec; or any number of specs and traces.
+            Only alone does `prior` draw every segment anew; among others it is 64 fixed series.
         peak_pps: for a split, the peak of its traces (default 20 Mpps); for specs and traces, the
             peak or range of peaks that each is scaled to; None leaves them as they are. A set
             takes it as `TraceSet.at` does.

@@ -103,7 +103,7 @@ def rhythm(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
 
     Half of the days last as long as a usual sampling makes them (24, 48, 96, 144, 288, 1,440).
     Thompson, Miller and Wilder, "Wide-area Internet traffic patterns and characteristics", IEEE
-    Network 11(6), 1997: day and week on a backbone, the night well below half of the day.
+    Network 11(6), 1997: day and week on the links of a backbone.
     """
     period = float(rng.choice(_DAYS)) if rng.random() < 0.5 else _between(rng, 20, 20_000)
     day = np.arange(rate.size) / period + rng.random()
@@ -230,7 +230,7 @@ def on_off(rng: np.random.Generator, rate: FloatArray) -> FloatArray:
     """On for 1–100 intervals at a time, silent or nearly so 5–98 % of the time, Pareto periods.
 
     Tail indices 1.1–2: Willinger et al., "Self-similarity through high-variability", IEEE/ACM
-    Trans. Networking 5(1), 1997. Most links of a data centre idle most of the time: Benson, Akella
+    Trans. Networking 5(1), 1997. Many links of a data centre idle most of the time: Benson, Akella
     and Maltz, "Network traffic characteristics of data centers in the wild", IMC 2010.
     """
     silent, on = rng.uniform(0.05, 0.98), _between(rng, 1, 100)

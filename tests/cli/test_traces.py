@@ -76,6 +76,51 @@ def test_bad_input_is_one_line_and_code_2(
     assert old.read_text() == "mine"
 
 
+def test_coverage_shows_percentiles_and_what_lies_outside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    rates = load_trace("prior-test/0").rate_pps[:600]
+    lone = np.full(600, 1e-9)
+    lone[5] = 1.0
+    for name, unit, values in (("drawn.csv", "bps", rates), ("lone.csv", "pps", lone)):
+        rows = "".join(f"{place},{value!r}\n" for place, value in enumerate(values.tolist()))
+        (tmp_path / name).write_text(f"t_s,{unit}\n{rows}")
+    (tmp_path / "notes.md").write_text("no trace")
+    options = ["--draws", "120", "--intervals", "600"]
+    assert main(["traces", "coverage", str(tmp_path / "drawn.csv"), *options]) == 0
+    assert "1 series; the prior's range is 2 to 98 %: all 7 values" in capsys.readouterr().out
+    assert main(["traces", "coverage", str(tmp_path), "prior-test/4", *options]) == 1
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    marked = {line.split()[0] for line in out.splitlines() if "! " in line}
+    assert "lone" in marked
+    assert "drawn" not in marked
+    assert "3 series" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "no series given"),
+        (("synthetic/step",), "20 intervals, 20 of which carry traffic"),
+        (("prior-test/0", "--draws", "0"), "among 0 draws"),
+        (("prior-test/99",), "unknown trace 'prior-test/99'"),
+        ((".",), "holds no rate series"),
+    ],
+)
+def test_coverage_refuses_what_it_cannot_compare(
+    arguments: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["traces", "coverage", "--draws", "10", "--intervals", "300", *arguments]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_sparkline_is_as_long_as_the_trace_or_the_line() -> None:
     flat = Trace("t", np.zeros(5), 1.0)
     assert sparkline(flat) == "▁" * 5
