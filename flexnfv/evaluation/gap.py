@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 
 from flexnfv.evaluation.bounds import Bounds
-from flexnfv.evaluation.candidates import BOUND, KNOB, Candidate, judged_by
+from flexnfv.evaluation.candidates import BOUND, KNOB, Candidate, judged_by, knob_pairs
 from flexnfv.evaluation.cost import FloatArray, best_setting, gap_closed, total
 from flexnfv.evaluation.grid import Grid
 from flexnfv.evaluation.statistics import Interval, Over, Sample, highest
@@ -200,7 +200,7 @@ class Gaps:
             for other in self.grid.candidates
             if set(other.setting) == {KNOB}
             and other.specs
-            == tuple(with_pairs(spec, {KNOB: f"{other.setting[KNOB]:g}"}) for spec in one.specs)
+            == tuple(with_pairs(spec, {**knob_pairs(other.setting)}) for spec in one.specs)
         }
         nearest = min(told, key=lambda value: abs(np.log(value / drop_cost)), default=None)
         return one.name if nearest is None else told[nearest]

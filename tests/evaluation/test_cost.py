@@ -14,13 +14,21 @@ from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
 from flexnfv.evaluation.bounds import bounded
-from flexnfv.evaluation.candidates import Candidate, candidate, judged_by, rules_of, sweeps
+from flexnfv.evaluation.candidates import (
+    Candidate,
+    candidate,
+    judged_by,
+    rule_settings,
+    rules_of,
+    sweeps,
+)
 from flexnfv.evaluation.cost import best_setting, cheapest_within, cost, gap_closed
 from flexnfv.evaluation.drop_targets import THE_RULE, drop_targets
 from flexnfv.evaluation.gap import HINDSIGHT, Gaps
 from flexnfv.evaluation.grid import Grid
 from flexnfv.evaluation.statistics import Draws, Sample
 from flexnfv.evaluation.sums import QUANTITIES
+from flexnfv.policy import make_policy
 from flexnfv.traces import Trace
 from tests.policies.networks import write_random_bundle
 
@@ -192,9 +200,25 @@ def test_rules_are_those_with_a_sweep_and_without_foresight(kit: Path) -> None:
     named = [candidate(text) for text in ("ample:spare=1.3", "oracle", "clairvoyant", "slow")]
     assert rules_of(named) == ("ample", "slow")
     assert rules_of(named, ["watermark"]) == ("watermark",)
+    assert rules_of(named, ["told"]) == ("told",)
+    with pytest.raises(InputError, match="unknown rule 'clairvoyant'"):
+        rules_of(named, ["clairvoyant"])
     with pytest.raises(InputError, match="did you mean 'watermark'"):
         rules_of(named, ["watermrk"])
     assert any(one.front == "watermark" for one in sweeps(named, ["watermark"]))
+
+
+def test_a_rule_is_told_what_drops_cost_and_may_stop_parked_instances(kit: Path) -> None:
+    free = rule_settings("told", (30.0, 300.0), parked_weight=0.0)
+    assert free == [
+        {"spare": spare, "drop_cost": drop_cost} for spare in (1.0, 1.2) for drop_cost in (30, 300)
+    ]
+    weighted = rule_settings("told", (30.0, 300.0), parked_weight=0.3)
+    assert len(weighted) == 4 * len(free)
+    assert {one["park_timeout"] for one in weighted} == {10, 60, 300, float("inf")}
+    swept = sweeps([candidate("told")], drop_costs=(30.0,), parked_weight=0.3)
+    assert swept[0].specs == ("told:spare=1,drop_cost=30,park_timeout=10",)
+    make_policy("told:spare=1,drop_cost=30,park_timeout=inf")
 
 
 def test_costs_of_a_run_are_those_of_its_records(bench: Callable[..., Result]) -> None:
