@@ -38,7 +38,7 @@ SETTINGS = {
         "target_tracking:target=1,tolerance=0.02,window=7",
         "target_tracking:target=0.6,metric=arrived",
     ),
-    "clairvoyant": ("clairvoyant", "clairvoyant:margin=-0.2", "clairvoyant:margin=0.05"),
+    "clairvoyant": ("clairvoyant", "clairvoyant:drop_cost=10", "clairvoyant:parked_weight=0"),
     "random": ("random", "random:seed=3"),
 }
 
