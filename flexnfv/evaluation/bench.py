@@ -133,7 +133,7 @@ def benchmark(
     if sweep and opponents and bounded(grid):
         intervals = len(grid.seeds) * sum(grid.lengths.values())
         with bar("bounding", intervals, shown=progress) as tick:
-            bounds = proven(grid, tick=tick)
+            bounds = proven(grid, tick=tick, workers=processes)
     return Result(store, measured, scratch, bounds)
 
 

@@ -135,7 +135,7 @@ class Gaps:
 
     @cached_property
     def standings(self) -> dict[str, dict[float, Standing]]:
-        """By policy and drop cost: named ones, each rule at its best, the rules in hindsight."""
+        """By policy and drop cost: named ones, rules and clairvoyant at their best, hindsight."""
         count = len(self.grid.traces)
         chosen: dict[str, dict[float, list[str]]] = {}
         for one in self.grid.candidates:
@@ -144,7 +144,7 @@ class Gaps:
                     drop_cost: [self._told(one, drop_cost)] * count
                     for drop_cost in self.grid.drop_costs
                 }
-        for front in self.grid.rules:
+        for front in dict.fromkeys((*self.grid.rules, BOUND)):
             names = self._of_fronts(front)
             chosen[f"{front}, best"] = {
                 drop_cost: [self._best(names, drop_cost)] * count
