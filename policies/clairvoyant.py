@@ -47,12 +47,11 @@ LUCK = 0.5
 class Clairvoyant(BasePolicy):
     """The instances that cost least with their drops, given perfect knowledge of the traffic.
 
-    It plans a whole trace at once: the lives of the levels of every NF type (`flexnfv.model.levels`)
-    that the bound is made of (`flexnfv.model.bound`), each type around what the others lose anyway,
-    as flows spread over so many instances. Parked instances are kept as long as they pay. Types
-    under Algorithm 1, which piles a parked instance's flows on one neighbour, are spread evenly. It
-    knows rates, not luck: deaths are not foreseen. The numbers may be arrays with one for each row
-    of a batch.
+    It plans a whole trace at once: the lives of the levels of every NF type that the bound is made
+    of (`flexnfv.model.bound`), each type around what the others lose anyway, as flows spread over
+    so many instances. Parked instances are kept as long as they pay. Types under Algorithm 1, which
+    piles a parked instance's flows on one neighbour, are spread evenly. It knows rates, not luck:
+    deaths are not foreseen. The numbers may be arrays with one for each row of a batch.
 
     This is a policy, so that it lies above the bound; by how much, `docs/evaluation.md` says.
 
@@ -107,7 +106,6 @@ class Clairvoyant(BasePolicy):
         places = {key: place for place, key in enumerate(plans)}
         self._of = np.array([places[key] for key in wanted])
         self._length = np.array([targets.shape[1] for targets, _ in plans.values()])
-        # [plans, N, T]: an ended plan says nothing, since nobody asks for more.
         self._targets, self._spares = np.zeros(
             (2, len(plans), self._length.max(), chain.types), int
         )

@@ -5,49 +5,56 @@
     J = mean core usage + w x mean parked cores + λ x lost / offered packets.
 
 `lower_bound` is at most the J of every sequence of decisions (targets, mappings, spares) on the
-model, with that seed; without a seed, on the model with any. Instances do not die by chance.
+model, with that seed; without a seed, on the model with any. No instance dies by chance or is
+killed.
 
 **One type alone.** Let a type have h(n) instances that are not stopped at the end of interval n, of
 which f(n) were launched by n's decision, p(n) are parked, and a(n) = h(n) - f(n) - p(n) are awake
-and older: n costs a + f + w p of its instances' cores. Of the packets that are to pass the type, let
-X(n) be those that are lost in n at it or before it, D(n) those offered, B(n) those that wait at its
-end at the type or upstream of it. Packets are conserved: X(n) = D(n) + B(n-1) - B(n) - served(n).
-What an instance serves that only drains lay in its ring, so in B(n-1); any other serves at most its
-rate x (1 + jitter), which the seed tells, and what waits at the type at the end lies in the rings of
-awake instances. With U for the most that rings upstream can hold (and what is on its way back),
-C(j) for what the j ablest slots serve in n and hold in their rings, c(j) = C(j) - C(j-1), and e for
-what an instance launched in n still serves in it and holds in its ring,
+and older: n costs a + f + w p of its instances' cores. Of the packets that are to pass the type,
+let X(n) be those that are lost in n at it or before it, D(n) those offered, B(n) those that wait at
+its end at the type or upstream of it. Packets are conserved: X(n) = D(n) + B(n-1) - B(n) -
+served(n). What an instance serves that only drains lay in its ring, so in B(n-1); any other serves
+at most its rate x (1 + jitter), which the seed tells, and what waits at the type at the end lies in
+the rings of awake instances. With U for the most that rings upstream can hold (and what is on its
+way back), C(j) for what the j ablest slots serve in n and hold in their rings, c(j) = C(j) -
+C(j-1), and e for what an instance launched in n still serves in it and holds in its ring,
 
     X(n) >= max(0, A(n) - C(a(n)) - E(n)),  A(n) = D(n) - U,
 
 where E sums min(e, c(j)) over j = a+1 .. a+f: the best is that the ablest are the older ones.
 
-**Levels.** Level j = 1, 2, ... is held in n if h(n) >= j, runs if a(n) >= j, is fresh if
-h(n-1) < j <= h(n), is parked if it is held and neither. Then a + f + w p is the sum of 1 over levels
-that run or are fresh and w over those that are parked, since a <= h(n-1). Let
-u(j) = min(max(0, A - C(j-1)), c(j)), so that max(0, A - C(a)) is the sum of u over the
-levels above a, plus what all levels together cannot take.
+**Levels.** Level j = 1, 2, ... is held in n if h(n) >= j, runs if a(n) >= j, is fresh if h(n-1) < j
+<= h(n), is parked if it is held and neither. Then a + f + w p is the sum of 1 over levels that run
+or are fresh and w over those that are parked, since a <= h(n-1). Let u(j) = min(max(0, A - C(j-1)),
+c(j)), so that max(0, A - C(a)) is the sum of u over the levels above a, plus what all levels
+together cannot take.
 
-- Where launches and reruns take less than an interval, whoever launches has all held instances rerun
-  by the end of n (`flexnfv.scaling.plan` launches last), so that f > 0 means a = h(n-1). At most
-  F = most - least instances are launched. A fresh level loses
-  v(j) = min(u(j) of A - e F instead of A, c(j) - min(e, c(j))). The sum of v over the fresh levels
-  and u over those above them, S, is at most X: with b = a + f, if A >= C(b) then S is at most
-  A - C(b) + C(b) - C(a) - E; else only fresh levels lose, at most max(0, A - e F - C(a)).
-- Otherwise a launch is taken to be over after the whole intervals that its quickest takes, and costs
-  its core in these alone. An instance runs only if it was held in all of them, so that a level does.
+- Where launches and reruns take less than an interval, whoever launches has all held instances
+  rerun by the end of n (`flexnfv.scaling.plan` launches last), so that f > 0 means a = h(n-1). At
+  most F = most - least instances are launched. A fresh level loses v(j) = min(u(j) of A - e F
+  instead of A, c(j) - min(e, c(j))). The sum of v over the fresh levels and u over those above
+  them, S, is at most X: with b = a + f, if A >= C(b) then S is at most A - C(b) + C(b) - C(a) - E;
+  else only fresh levels lose, at most max(0, A - e F - C(a)).
+- Otherwise f counts all that are being launched at the end of n, and a launch is taken to be over
+  after the whole intervals that its quickest takes: it costs its core and serves nothing in these
+  alone. A level is fresh in as many intervals after it comes to be held; f is at least the number
+  of such levels, and only instances that were held in all of these intervals run, so only such
+  levels. Giving up a launch under way is dearer than to stay off.
 
 So X is at least what its levels lose. Only what is parked at the end of n-1 can be stopped in n, so
 that h(n) >= a(n-1) + f(n-1): a level is parked before it is off. What levels do is therefore one of
 the lives that `flexnfv.model.levels.cheapest` chooses from, each level by itself: off; launching at
-the price of a core; running at 1; parked at w; from parked to running, or off again. Park timeouts, core budgets, how flows spread,
-reruns' latencies and overload penalties can only make a policy dearer. Levels up to the least run
-always, and the first interval is that of the initial instances.
+the price of a core; running at 1; parked at w; from parked to running, or off again. Park timeouts,
+core budgets, how flows spread, reruns' latencies and overload penalties can only make a policy
+dearer. Levels up to the least run always, and the first interval is that of the initial instances.
 
 **All types.** A packet is lost once: for parts q(t, n) >= 0 that add up to at most 1 over the types
-of every path, the packets lost in n are at least the sum of q X over types. Hence N J is at least the
-sum over types of the least of cores + w parked cores + λ N / offered x (sum over n of q X), for any
-parts. They are raised by subgradient steps; how far they get is no matter of correctness.
+of every path, the packets lost in n are at least the sum of q X over types. Hence N J is at least
+the sum over types of the least of cores + w parked cores + λ N / offered x (sum over n of q X), for
+any parts. Subgradient steps raise them; how far they get is no matter of correctness.
+
+**How tight.** What it leaves out costs a policy something: flows spread in lumps, rings upstream
+are not full in every interval, and types choose whole instances together.
 """
 
 from __future__ import annotations

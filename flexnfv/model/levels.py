@@ -1,13 +1,13 @@
-"""An NF type as a stack of levels: what each of them loses where it does not run, and its best life.
+"""An NF type as a stack of levels: what each loses where it does not run, and its cheapest life.
 
 Level j of a type (from 0) stands for its instance number j + 1, whichever that is: it is held in an
 interval if more than j instances are not stopped at the interval's end, and it runs if more than j
 of them run. A level has a short life of its own: off, launching, running or parked, off. Its
-cheapest life on known traffic is a dynamic programme over three states; `flexnfv.model.bound` proves what the sum of
-these says of the model.
+cheapest life on known traffic is a dynamic programme over what it did before; what the sum of these
+says of the model is proven in `flexnfv.model.bound`.
 
 Plain functions, compiled by `flexnfv.compiled`: + - * /, comparisons and whole numbers only, so
-that every machine finds the same bits. T NF types, J levels, N intervals, K sub-steps.
+that every machine finds the same bits. T NF types, J levels, N intervals.
 """
 
 from __future__ import annotations
