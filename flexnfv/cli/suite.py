@@ -99,7 +99,7 @@ def run(
         spec: a policy's spec, the path of a bundle, or a file of settings (.toml) with one
             [[setting]] of spec, drop_cost, parked_weight for every point.
         out: file to write (.json).
-        name: how tables call the policy; the spec if not given.
+        name: how tables call the policy; the spec, or its file's name, if not given.
         trained_on: the traffic that it was trained or calibrated on; a bundle and a file of
             settings must declare it.
         suite: version.

@@ -22,7 +22,16 @@ from flexnfv.policy import policy_class
 from flexnfv.spec import annotated, bundle_of, with_pairs
 from flexnfv.suite.definition import Definition, Item
 from flexnfv.suite.scores import costs
-from flexnfv.suite.submission import SUMS, Episode, Point, Setting, Submission
+from flexnfv.suite.submission import (
+    SUMS,
+    Episode,
+    Line,
+    Name,
+    Point,
+    Setting,
+    Submission,
+    check_line,
+)
 from flexnfv.suite.traffic import Missing, Shelf
 from flexnfv.traces import Trace
 
@@ -80,6 +89,13 @@ class Settings:
             raise InputError("names several bundles", where=repr(spec), fix="submit one at a time")
         return cls(spec, settings, bundles.pop())
 
+    @property
+    def name(self) -> str:
+        """How tables call it unless told otherwise: the spec, or the name of its file."""
+        if self.bundle is not None:
+            return self.bundle.stem
+        return Path(self.spec).stem if self.spec.endswith(".toml") else self.spec
+
     def bundle_digest(self) -> str | None:
         """SHA-256 of the bundle's file; None without one.
 
@@ -111,17 +127,21 @@ def run(
     Args:
         spec: of the policy, or a file of settings; see `Settings.of`.
         shelf: where the traces come from.
-        name: how tables call it; the spec if None.
+        name: how tables call it; see `Settings.name` if None.
         trained_on: the traffic that it was trained or calibrated on.
         progress: show a progress bar on standard error.
 
     Raises:
-        InputError: see `Settings.of`; a bundle or a file of settings without its traffic declared;
-            a trace that is not the right one; a policy that runs on no part.
+        InputError: see `Settings.of`; a name or a declaration that no table can hold; a bundle or a
+            file of settings without its traffic declared; a trace that is not the right one; a
+            policy that runs on no part.
         BackendError: a worker died.
     """
     definition = shelf.definition
     settings = Settings.of(spec, definition)
+    name = name or settings.name
+    check_line("--name", name, Name, "up to 60 characters, none of | < > `")
+    check_line("--trained-on", trained_on, Line, "a line of up to 300 characters, none of < > `")
     digest = settings.bundle_digest()
     if not trained_on and (digest is not None or spec.endswith(".toml")):
         raise InputError(
@@ -139,7 +159,7 @@ def run(
     return Submission(
         suite=definition.version,
         definition=definition.sha256,
-        name=name or spec,
+        name=name,
         spec=spec,
         bundle_sha256=digest,
         trained_on=trained_on,

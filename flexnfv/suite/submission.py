@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from flexnfv.errors import InputError
 from flexnfv.files import new_file
@@ -29,6 +36,8 @@ SUMS: Final = (
 """What is summed over an episode (names of `flexnfv.evaluation.sums.QUANTITIES`)."""
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[^\n|<>`]{1,60}$")]
+Line = Annotated[str, Field(pattern=r"^[^\n<>`]{0,300}$")]
 Point = tuple[float, float]
 """Drop cost and parked weight."""
 
@@ -95,10 +104,10 @@ class Submission(_Part):
 
     suite: str
     definition: Digest
-    name: str
+    name: Name
     spec: str
     bundle_sha256: Digest | None
-    trained_on: str
+    trained_on: Line
     made_with: dict[str, str]
     missing: dict[str, str]
     settings: tuple[Setting, ...]
@@ -199,6 +208,24 @@ class Submission(_Part):
                     where=where,
                     fix="make it with `flexnfv suite run`",
                 )
+
+
+def check_line(what: str, text: str, kind: Any, words: str) -> None:
+    """Refuse a text that the tables cannot hold.
+
+    Args:
+        what: the option, for the message.
+        text: to check.
+        kind: `Name` or `Line`.
+        words: what would be right.
+
+    Raises:
+        InputError: it is of another form.
+    """
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        raise InputError(f"is {text!r}", where=what, fix=f"give {words}") from None
 
 
 def label(point: Point) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flexnfv.chain import load_chain
 from flexnfv.cli import main
 from flexnfv.errors import InputError
 from flexnfv.policy import BasePolicy
@@ -17,6 +18,7 @@ from flexnfv.suite import Definition, Settings, Shelf, Submission, run
 from flexnfv.suite import execution as execution_module
 from flexnfv.suite.scores import cost
 from flexnfv.suite.submission import LARGEST, Setting
+from tests.policies.networks import write_random_bundle
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -174,6 +176,31 @@ def test_parts_that_cannot_be_checked_here_are_told(
     assert "part public cannot be checked here" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("only_small")
+def test_a_bundle_is_known_by_its_bytes_wherever_it_lies(
+    small: Definition, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a b").mkdir()
+    bundle = write_random_bundle(tmp_path / "best.onnx", load_chain("edge"))
+    out = tmp_path / "best.json"
+    traces = ["--traces", str(tmp_path)]
+    declared = ["--trained-on", "nothing: random weights", "--name", "random network"]
+    assert main(["suite", "run", str(bundle), "--out", str(out), *declared, *traces]) == 0
+    made = Submission.read(out)
+    assert [one.spec for one in made.settings] == [f"{bundle}:drop_cost={x}" for x in (30, 300)]
+    assert made.settings[1].points == ((300.0, 0.3), (300.0, 0.0))
+    assert made.trained_on == "nothing: random weights"
+    assert Settings.of(str(bundle), small).name == "best"
+    moved = bundle.rename(tmp_path / "a b" / "moved.onnx")
+    assert main(["suite", "verify", str(out), *traces]) == 2
+    assert "best.onnx" in capsys.readouterr().err
+    assert main(["suite", "verify", str(out), "--bundle", str(moved), *traces]) == 0
+    moved.unlink()
+    write_random_bundle(moved, load_chain("edge"), name="another")
+    assert main(["suite", "verify", str(out), "--bundle", str(moved), *traces]) == 2
+    assert "is not the bundle that was submitted" in capsys.readouterr().err
+
+
 # --- settings ---------------------------------------------------------------------------------
 
 
@@ -234,6 +261,7 @@ def test_calibrated_settings_come_from_a_file(small: Definition, tmp_path: Path)
     low, high = Settings.of(str(file), small).settings
     assert low == Setting(spec="target_tracking:target=0.7", points=((30.0, 0.3), (30.0, 0.0)))
     assert high.spec == "target_tracking:target=0.5"
+    assert Settings.of(str(file), small).name == "tracking"
     with pytest.raises(InputError, match="does not say what traffic"):
         run(str(file), Shelf(small, tmp_path))
     file.write_text(table.format(*specs[0]))
@@ -242,6 +270,22 @@ def test_calibrated_settings_come_from_a_file(small: Definition, tmp_path: Path)
     file.write_text("[[setting]]\nspec = 1\n")
     with pytest.raises(InputError, match="is no file of settings"):
         Settings.of(str(file), small)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"name": "a | b"}, "--name: is 'a | b'; give up to 60 characters"),
+        ({"name": "x" * 61}, "--name: is"),
+        ({"trained_on": "two\nlines"}, "--trained-on: is"),
+    ],
+)
+def test_what_no_table_can_hold_is_refused(
+    options: dict[str, str], told: str, small: Definition, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as refused:
+        run("static", Shelf(small, tmp_path), **options)  # type: ignore[arg-type]
+    assert told in str(refused.value)
 
 
 # --- the command ------------------------------------------------------------------------------
