@@ -24,7 +24,15 @@ from flexnfv.mapping import (
 )
 from flexnfv.model.backend import rates_of
 from flexnfv.model.bound import decouple
-from flexnfv.model.levels import Launch, Levels, Lives, Scratch, cheapest, new_scratch
+from flexnfv.model.levels import (
+    Launch,
+    Levels,
+    Lives,
+    Scratch,
+    cheapest,
+    new_lives,
+    new_scratch,
+)
 from flexnfv.parameters import check
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
@@ -150,18 +158,26 @@ class Planner:
         intervals = levels.idle.shape[2]
         price = drop_cost * intervals / self._packets if self._packets > 0 else 0.0
         launch = expected_launch(chain)
-        _, _, lives = decouple(chain, levels, price, parked_weight, launch=launch, steps=STEPS)
-        compiled(settle)(
-            levels,
-            price,
-            parked_weight,
-            launch,
-            self._common,
-            lives,
-            new_scratch(intervals),
-            levels._replace(idle=np.empty_like(levels.idle), fresh=np.empty_like(levels.fresh)),
-            ROUNDS,
-        )
+        _, _, shared = decouple(chain, levels, price, parked_weight, launch=launch, steps=STEPS)
+        # Around what others lose nobody gains by running more: so another plan starts from no loss.
+        found = {}
+        for lives in (shared, new_lives(chain.types, intervals)):
+            rest = levels._replace(
+                idle=np.empty_like(levels.idle), fresh=np.empty_like(levels.fresh)
+            )
+            cost = compiled(settle)(
+                levels,
+                price,
+                parked_weight,
+                launch,
+                self._common,
+                lives,
+                new_scratch(intervals),
+                rest,
+                ROUNDS,
+            )
+            found[cost] = lives
+        lives = found[min(found)]
         early = self._early(price, parked_weight)
         targets = np.where(early[:, None], self._ahead(lives), lives.running)
         # Instances are launched only where no parked one is left to be rerun.
@@ -264,7 +280,7 @@ def settle(
     x: Scratch,
     rest: Levels,
     rounds: int,
-) -> None:
+) -> float:
     """Plan each type anew, at the whole price, for the packets that the others let through.
 
     Args:
@@ -274,20 +290,42 @@ def settle(
         x: scratch space.
         rest: scratch space: what levels lose beside what is lost anyway.
         rounds: how often.
+
+    Returns:
+        What the plan costs, if all types lose packets of the same paths.
     """
     types, most, intervals = levels.idle.shape
     whole = np.full(intervals, price)
+    spared = np.empty(intervals)
     for number in range(rounds * types):
         t = number % types
         for n in range(intervals):
-            away = 0.0
-            for u in range(types):
-                if u != t:
-                    away = max(away, lives.lost[u, n] * common[u, t])
-            away = max(0.0, away - levels.beyond[t, n])
+            away = max(0.0, anyway(t, n, lives, common) - levels.beyond[t, n])
+            spared[n] = away
             for j in range(most - 1, -1, -1):
                 cut = min(away, levels.idle[t, j, n])
                 away -= cut
                 rest.idle[t, j, n] = levels.idle[t, j, n] - cut
                 rest.fresh[t, j, n] = max(0.0, levels.fresh[t, j, n] - cut)
+            spared[n] -= away
         cheapest(t, rest, whole, parked_weight, launch, x, lives)
+        for n in range(intervals):
+            lives.lost[t, n] += spared[n]
+    cost = 0.0
+    for n in range(intervals):
+        lost = 0.0
+        for t in range(types):
+            parked = lives.held[t, n] - lives.running[t, n]
+            cost += levels.cost[t] * (lives.running[t, n] + parked_weight * parked)
+            lost = max(lost, lives.lost[t, n])
+        cost += price * lost
+    return cost
+
+
+def anyway(t: int, n: int, lives: Lives, common: FloatArray) -> float:
+    """What type t need not take in interval n, since other types lose it."""
+    most = 0.0
+    for u in range(common.shape[0]):
+        if u != t:
+            most = max(most, lives.lost[u, n] * common[u, t])
+    return most
