@@ -24,6 +24,7 @@ from flexnfv.parameters import check, whole_from_one
 from flexnfv.policies.parking import check_park_timeout, decision
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
+from flexnfv.space import Choice, Real, Space, Times
 from flexnfv.states import STOPPED
 
 FloatArray = npt.NDArray[np.float64]
@@ -257,6 +258,12 @@ class Newsvendor(BasePolicy):
         ("drop_cost", (10, 20, 30, 60, 100, 200, 300, 600, 1000, 2000, 3000, 10000)),
         ("locality", (0.0, 2.0, 4.0)),
     )
+    space: ClassVar[Space] = {
+        "drop_cost": Times(0.2, 5.0, otherwise=Real(10.0, 30_000.0, log=True)),
+        "memory": Choice((64, 256, 1024)),
+        "locality": Real(0.0, 6.0),
+        "park_timeout": Real(2.0, 1000.0, log=True),
+    }
 
     changes: FloatArray | None
     starts: FloatArray | None

@@ -27,6 +27,7 @@ from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policies.parking import check_park_timeout, decision
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
+from flexnfv.space import Choice, Real, Space
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -100,6 +101,11 @@ class Queueing(BasePolicy):
         ("overflow", (0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-5, 1e-6)),
         ("window", (4, 8, 16, 64)),
     )
+    space: ClassVar[Space] = {
+        "overflow": Real(1e-6, 0.5, log=True),
+        "window": Choice((4, 8, 16, 32, 64)),
+        "park_timeout": Real(2.0, 1000.0, log=True),
+    }
 
     numbers: FloatArray | None
     seen: IntArray | None

@@ -17,6 +17,7 @@ from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policies.parking import check_park_timeout, decision
 from flexnfv.policy import BasePolicy
 from flexnfv.reading import Reading
+from flexnfv.space import Choice, Real, Space
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -128,6 +129,13 @@ class TargetTracking(BasePolicy):
         ("target", (0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)),
         ("window", (1, 5, 20, 60)),
     )
+    space: ClassVar[Space] = {
+        "target": Real(0.3, 1.0),
+        "tolerance": Real(0.0, 0.2),
+        "window": Choice((1, 2, 5, 10, 20, 60)),
+        "trend": Real(0.0, 2.0),
+        "park_timeout": Real(2.0, 1000.0, log=True),
+    }
 
     desires: IntArray | None
     seen: IntArray | None

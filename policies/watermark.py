@@ -23,6 +23,7 @@ from flexnfv.compiled import compiled, plain
 from flexnfv.parameters import check, per_type, whole_from_one
 from flexnfv.policy import BasePolicy, Foreseen
 from flexnfv.reading import Reading
+from flexnfv.space import Real, Space
 from flexnfv.states import LAUNCHING, RUNNING
 
 FloatArray = npt.NDArray[np.float64]
@@ -340,6 +341,10 @@ class Watermark(BasePolicy):
         ("high", (0.3, 0.4, 0.5, 0.6, 0.682, 0.76, 0.82, 0.88, 0.92, 0.96, 1.0)),
         ("low", (0.3, 0.5, 0.7, 0.85)),
     )
+    space: ClassVar[Space] = {
+        "high": Real(0.3, 1.0),
+        "low": Real(0.2, 0.9),
+    }
 
     long_checks: IntArray | None
     short_checks: IntArray | None
