@@ -260,7 +260,7 @@ class Newsvendor(BasePolicy):
     )
     space: ClassVar[Space] = {
         "drop_cost": Times(0.2, 5.0, otherwise=Real(10.0, 30_000.0, log=True)),
-        "memory": Choice((64, 256, 1024)),
+        "memory": Choice((64, 128, 256, 512, 1024)),
         "locality": Real(0.0, 6.0),
         "park_timeout": Real(2.0, 1000.0, log=True),
     }

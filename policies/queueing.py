@@ -7,8 +7,9 @@ Servers", Operations Research 29(3), 1981); where demand moves, it is applied to
 Science 42(10), 1996). Traffic is burstier than Poisson: here an interval brings a number of packets
 with the mean m and the index of dispersion I (variance / mean, 1 for Poisson) of a window. It is
 negative binomial, a Poisson number whose rate is gamma-distributed, and for as many packets as a
-core's the gamma distribution of shape m / I and scale I itself. Its quantiles are those of Wilson
-and Hilferty ("The Distribution of Chi-Square", PNAS 17(12), 1931). n instances take
+core's the gamma distribution of shape m / I and scale I itself. Its quantiles are Wilson
+and Hilferty's ("The Distribution of Chi-Square", PNAS 17(12), 1931), at most 12 % off from a
+shape of 0.5 on. n instances take
 n x (rate x interval + ring) packets.
 """
 
@@ -102,8 +103,8 @@ class Queueing(BasePolicy):
         ("window", (4, 8, 16, 64)),
     )
     space: ClassVar[Space] = {
-        "overflow": Real(1e-6, 0.5, log=True),
-        "window": Choice((4, 8, 16, 32, 64)),
+        "overflow": Real(1e-7, 0.5, log=True),
+        "window": Choice((4, 8, 16, 32, 64, 128, 256)),
         "park_timeout": Real(2.0, 1000.0, log=True),
     }
 

@@ -130,9 +130,8 @@ class TargetTracking(BasePolicy):
         ("window", (1, 5, 20, 60)),
     )
     space: ClassVar[Space] = {
-        "target": Real(0.3, 1.0),
-        "tolerance": Real(0.0, 0.2),
-        "window": Choice((1, 2, 5, 10, 20, 60)),
+        "target": Real(0.3, 1.1),
+        "window": Choice((1, 3, 5, 10, 20, 60, 300)),
         "trend": Real(0.0, 2.0),
         "park_timeout": Real(2.0, 1000.0, log=True),
     }

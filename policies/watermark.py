@@ -338,12 +338,12 @@ class Watermark(BasePolicy):
     vectorised: ClassVar[tuple[str, ...]] = ("high", "low", "queue_threshold", "queue_checks")
     state_names: ClassVar[tuple[str, ...]] = Memory._fields
     sweep: ClassVar[tuple[tuple[str, tuple[float, ...]], ...]] = (
-        ("high", (0.3, 0.4, 0.5, 0.6, 0.682, 0.76, 0.82, 0.88, 0.92, 0.96, 1.0)),
-        ("low", (0.3, 0.5, 0.7, 0.85)),
+        ("high", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.682, 0.8, 0.9, 1.0)),
+        ("low", (0.1, 0.3, 0.5, 0.85)),
     )
     space: ClassVar[Space] = {
-        "high": Real(0.3, 1.0),
-        "low": Real(0.2, 0.9),
+        "high": Real(0.1, 1.1),
+        "low": Real(0.05, 0.95),
     }
 
     long_checks: IntArray | None

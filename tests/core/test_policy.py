@@ -14,7 +14,16 @@ from flexnfv.errors import InputError
 from flexnfv.policy import BasePolicy, Policy, make_policy, parameters_of, registered
 from tests.policies.readings import reading
 
-OURS = ["clairvoyant", "learned", "random", "static", "target_tracking", "watermark"]
+OURS = [
+    "clairvoyant",
+    "learned",
+    "newsvendor",
+    "queueing",
+    "random",
+    "static",
+    "target_tracking",
+    "watermark",
+]
 
 
 class Twice(BasePolicy):
@@ -133,7 +142,14 @@ def test_given_parameters_beat_those_of_the_spec() -> None:
 
 
 def test_parameters_are_listed_in_order() -> None:
-    assert list(parameters_of("target_tracking")) == ["target", "tolerance", "window", "metric"]
+    assert list(parameters_of("target_tracking")) == [
+        "target",
+        "tolerance",
+        "window",
+        "metric",
+        "trend",
+        "park_timeout",
+    ]
 
 
 def test_a_file_that_exists_is_taken_for_a_bundle(tmp_path: Path) -> None:

@@ -37,6 +37,18 @@ SETTINGS = {
         "target_tracking:target=0.5,window=1",
         "target_tracking:target=1,tolerance=0.02,window=7",
         "target_tracking:target=0.6,metric=arrived",
+        "target_tracking:trend=2,park_timeout=5",
+        "target_tracking:trend=1,park_timeout=inf",
+    ),
+    "newsvendor": (
+        "newsvendor",
+        "newsvendor:drop_cost=30,memory=16,locality=0",
+        "newsvendor:drop_cost=3000,parked_weight=0,park_timeout=3",
+    ),
+    "queueing": (
+        "queueing",
+        "queueing:overflow=1e-4,window=3",
+        "queueing:overflow=0.2,window=40,park_timeout=4",
     ),
     "clairvoyant": ("clairvoyant", "clairvoyant:margin=-0.2", "clairvoyant:margin=0.05"),
     "random": ("random", "random:seed=3"),

@@ -77,6 +77,17 @@ def test_up_is_at_once() -> None:
     assert run(tracking(window=20), "R", [2.0]) == [3]
 
 
+def test_a_trend_adds_the_smoothed_change() -> None:
+    needs = [1.0, 1.5, 2.0]  # slopes 0, 0.15, 0.255
+    assert run(tracking(target=1.0, window=1), "R", needs) == [1, 2, 2]
+    assert run(tracking(target=1.0, window=1, trend=1.0), "R", needs) == [1, 2, 3]
+    assert run(tracking(target=1.0, window=1, trend=5.0), "R", needs) == [1, 3, 4]
+
+
+def test_a_falling_trend_wants_one_instance_at_least() -> None:
+    assert run(tracking(window=1, trend=10.0), "RRRR", [3.0, 2.0, 0.5]) == [4, 1, 1]
+
+
 def test_traffic_lost_upstream_counts_as_demand_unless_told_otherwise() -> None:
     lost = reading(PAPER, ["R", "R", "R"], [[8.8], [5.0], [5.0]])
     lost.ring_dropped_pps[0, 0] = 3.8e6
@@ -112,7 +123,7 @@ def test_a_batch_is_decided_as_its_readings_one_by_one() -> None:
 
 
 def test_an_exported_state_continues_as_if_nothing_had_happened() -> None:
-    one, other = tracking(window=4), tracking(window=4)
+    one, other = tracking(window=4, trend=1.0), tracking(window=4, trend=1.0)
     run(one, "RRRR", [2.0, 1.3, 0.6])
     other.restore_state(one.export_state())
     needs = [0.6, 0.9, 0.6, 0.3, 0.3]
@@ -121,7 +132,14 @@ def test_an_exported_state_continues_as_if_nothing_had_happened() -> None:
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"target": 0.0}, {"tolerance": 1.0}, {"window": 0}, {"window": 1.5}, {"metric": "cpu"}],
+    [
+        {"target": 0.0},
+        {"tolerance": 1.0},
+        {"window": 0},
+        {"window": 1.5},
+        {"metric": "cpu"},
+        {"trend": -0.1},
+    ],
 )
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):
