@@ -300,10 +300,14 @@ class RecedingHorizon(ForecastingPolicy):
             costs least runs.
         parked_weight: what a parked core costs; the chain's own if none.
         horizon: intervals that are planned.
-        smoothing, trend, damping, order: of the forecast, see `forecast`.
+        smoothing: weight of the newest need in the forecast's level, without an autoregression.
+        trend: weight of the newest change in its trend.
+        damping: what is left of the trend after each interval.
+        order: log needs that an autoregression weighs, fitted as it goes; 0: smoothing instead.
         window: outlooks that are remembered, intervals.
         utilisation: that an instance is planned for.
-        locality: see `forecast`.
+        locality: how much more the paths of a like forecast count: their weight is the ratio of the
+            smaller to the larger forecast, to this power; 0: all count alike.
 
     Raises:
         ValueError: a parameter out of its range.
