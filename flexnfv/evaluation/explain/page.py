@@ -125,15 +125,14 @@ def over_time(found: Explanation) -> go.Figure:
 
 def correction(found: Explanation) -> go.Figure:
     """How often what was expected has come true on this link, and what that changed."""
-    figure = _figure(("came true / expected", "cores provided"), [0.5, 0.5], 460)
+    figure = _figure(("came true / expected", "cores that this added"), [0.5, 0.5], 460)
     time, prior = found.time_s[1:], found.tuning.prior
     for (name, (first, last)), colour in zip(CLASSES.items(), COLOURS, strict=False):
         seen = found.decisions.seen[:, first:last].sum(axis=1) + prior
         expected = found.decisions.expected[:, first:last].sum(axis=1) + prior
         _line(figure, 1, f"probabilities {name}", time, seen / expected, colour)
-    style: dict[str, Any] = {"shape": "hv"}
-    _line(figure, 2, "as provided", time, found.answers.cores, BLUE, **style)
-    _line(figure, 2, "without correction", time, found.uncorrected.cores, GREY, **style)
+    added = found.answers.cores - found.uncorrected.cores
+    _line(figure, 2, "cores added", time, added, BLACK, shape="hv")
     figure.update_yaxes(type="log", row=1, col=1)
     return figure
 

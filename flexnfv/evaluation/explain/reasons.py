@@ -108,8 +108,8 @@ def _loss(found: Explanation, k: int) -> tuple[str, str]:
     chance = found.chance(None, np.full(len(found.answers.cores), ready))[k]
     jump = _change(found.offered_pps[k], came)
     likely = f"It gave {_percent(chance)} to more than {_mpps(ready)}, which was ready."
+    launch = found.chain.measured.launch_s
     if (targets > there).any():
-        launch = found.chain.measured.launch_s
         more = int(np.maximum(targets - there, 0).sum())
         return what, (
             f"{jump} {likely} It wanted {more} more than were there; a launch takes {launch:.2g} s."
@@ -117,7 +117,10 @@ def _loss(found: Explanation, k: int) -> tuple[str, str]:
     if (targets == found.types.most).all():
         return what, f"{jump} {likely} Every instance that the chain may have was wanted."
     if carried(there, found.types) <= ready:
-        return what, f"{jump} {likely} Nothing was parked that could have been rerun."
+        return what, (
+            f"{jump} {likely} Nothing was parked that could have been rerun, and a launch takes "
+            f"{launch:.2g} s."
+        )
     why = (
         "so little that more cores would have cost more than it"
         if chance < UNLIKELY
