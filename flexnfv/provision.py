@@ -71,6 +71,7 @@ class Prices(NamedTuple):
         first_use: share of the highest use within a horizon that is lost to a launch that comes
             when it is needed.
         regret: launches that coming back costs, times the probability of it.
+        stay: intervals that a demand which needs an instance is thought to stay.
     """
 
     drop_cost: float
@@ -79,6 +80,7 @@ class Prices(NamedTuple):
     launch: float
     first_use: float
     regret: float
+    stay: float
 
 
 def areas(exceedance: FloatArray, levels: Levels, area: FloatArray) -> None:
@@ -167,13 +169,15 @@ def worth(
     capacity = types.capacity[t]
     low, high = instance * capacity, (instance + 1) * capacity
     missed = prices.first_use * min(prices.launch, 1.0) * max(0.5 * (prices.launch + 1.0), 1.0)
-    gain = -_NEVER
+    gain, soon = -_NEVER, 0.0
     for i in range(len(HORIZONS)):
         use = (
             area_above(low, i + 1, exceedance, area, levels)
             - area_above(high, i + 1, exceedance, area, levels)
         ) / capacity
         value = use * missed * full_use
+        if i == 0:
+            soon = prices.stay * (full_use * use - 1.0)
         if here:
             value += use * prices.regret * min(prices.launch, 1.0)
         wait = HORIZONS[i] - (1.0 if here else 2.0)
@@ -183,7 +187,7 @@ def worth(
     ) / capacity
     if here:
         return gain + max(full_use * next_use - 1.0, -prices.parked)
-    return gain + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0
+    return max(gain, soon) + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0
 
 
 def provide(

@@ -1,21 +1,20 @@
-"""Clairvoyant: knows the traffic to come; the bound that no policy can beat."""
+"""Clairvoyant: knows the traffic to come, and plans the cheapest instances for it."""
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled, plain
-from flexnfv.decision import KEEP
+from flexnfv.compiled import compiled
+from flexnfv.decision import KEEP, Decision
 from flexnfv.errors import InputError
 from flexnfv.flows import FlowSet
 from flexnfv.mapping import (
     ALGORITHM1,
-    BUCKETS,
     EVEN,
     bucket_weights,
     empty_table,
@@ -23,493 +22,74 @@ from flexnfv.mapping import (
     shares,
     update_table,
 )
-from flexnfv.parameters import check, per_type
-from flexnfv.policy import BasePolicy, Foreseen, State
-from flexnfv.reading import Reading
-from flexnfv.scaling import plan
-from flexnfv.states import (
-    BLOCK,
-    DRAINING,
-    LAUNCH,
-    LAUNCHING,
-    RERUN,
-    RUNNING,
-    STOP,
-    STOPPED,
+from flexnfv.model.backend import rates_of
+from flexnfv.model.bound import decouple
+from flexnfv.model.levels import (
+    Launch,
+    Levels,
+    Lives,
+    Scratch,
+    cheapest,
+    new_lives,
+    new_scratch,
 )
+from flexnfv.parameters import check
+from flexnfv.policy import BasePolicy, Foreseen
+from flexnfv.reading import Reading
+from flexnfv.states import RUNNING, STOPPED
 from flexnfv.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 FINE = 10
-"""Parts of an interval whose highest rate counts, where the trace is finer than the interval."""
-NO_BUDGET = 1 << 30
-ROUNDING = 1.0 - 1e-9
-"""Slack that keeps a bound below what rounding may make of it."""
-
-
-class Shape(NamedTuple):
-    """What the trials need of a chain.
-
-    Attributes:
-        kinds: `MappingKind` of each NF type, [T].
-        least, most: limits of the instances, [T].
-        park_timeout_s: infinity for never.
-        bucket_weight: popularity of the flows in each bucket, [BUCKETS].
-        modulus_weight: popularity of the flows with hash % j == index, [I + 1, I].
-        rerun_ahead, launch_ahead: intervals that a rerun, a launch takes.
-    """
-
-    kinds: IntArray
-    least: IntArray
-    most: IntArray
-    park_timeout_s: float
-    bucket_weight: FloatArray
-    modulus_weight: FloatArray
-    rerun_ahead: int
-    launch_ahead: int
-
-
-class Trials(NamedTuple):
-    """What trials found, kept from one interval to the next: most instances stay as they are.
-
-    A batch's arrays have [B, T] before the dimensions told here.
-
-    Attributes:
-        before: instance states of the interval before, [I].
-        order: running instances in the order in which they would be blocked, then -1, [I].
-        held: buckets of each instance in the table in force, [I].
-        own: share of each instance in the table in force, [I].
-        top: share of the most loaded instance in a trial, infinity where none carries anything,
-            [2, I + 1]; trials are told apart by whether launches count as completed (1) or
-            launching instances carry nothing yet (0), and by the count.
-        known: whether a trial of this interval would find the same, [2, I + 1].
-    """
-
-    before: npt.NDArray[np.int8]
-    order: IntArray
-    held: IntArray
-    own: FloatArray
-    top: FloatArray
-    known: npt.NDArray[np.bool_]
-
-
-class OfType(NamedTuple):
-    """One NF type of one row.
-
-    Attributes:
-        t: its number.
-        state, load, parked_s: of the reading, [I].
-        table: bucket table in force, [BUCKETS].
-        trials: its own.
-    """
-
-    t: int
-    state: npt.NDArray[np.int8]
-    load: FloatArray
-    parked_s: FloatArray
-    table: npt.NDArray[np.int16]
-    trials: Trials
-
-
-class Scratch(NamedTuple):
-    """Arrays that a trial works in, of one NF type."""
-
-    trial: npt.NDArray[np.int8]
-    command: npt.NDArray[np.int8]
-    clipped: IntArray
-    one: IntArray
-    row: IntArray
-    share: FloatArray
-    quota: IntArray
-    kept: IntArray
-    table: npt.NDArray[np.int16]
-
-
-def fewest_of_rows(
-    shape: Shape,
-    state: npt.NDArray[np.int8],
-    load: FloatArray,
-    parked_s: FloatArray,
-    now: IntArray,
-    trace: IntArray,
-    rates: FloatArray,
-    length: IntArray,
-    through: FloatArray,
-    capacity: FloatArray,
-    burst: FloatArray,
-    tables: npt.NDArray[np.int16],
-    trials: Trials,
-    scratch: Scratch,
-    targets: IntArray,
-) -> None:
-    """The clairvoyant's decision for every row and NF type.
-
-    Args:
-        shape: see `Shape`.
-        state, load, parked_s: of a reading, [B, T, I].
-        now: the interval that is decided for, [B].
-        trace: which of the traces a row follows, [B].
-        rates: highest rate of each interval of each trace, packets/s, [traces, N].
-        length: intervals of each trace, [traces].
-        through: share of the traffic that passes an NF type, [T].
-        capacity: what one instance carries, packets/s, [B, T].
-        burst: what one instance takes while another reruns, packets/s, [B, T].
-        tables: bucket tables in force, brought up to date, [B, T, BUCKETS].
-        trials: of the interval before, brought up to date.
-        scratch: see `Scratch`.
-        targets: filled, [B, T]; 0 where the trace has ended.
-    """
-    for b in range(state.shape[0]):
-        first, end = now[b], length[trace[b]]
-        if first >= end:
-            targets[b] = 0
-            continue
-        rate, soon, later = rates[trace[b], first], 0.0, rates[trace[b], first]
-        for k in range(first + 1, min(first + 1 + shape.rerun_ahead, end)):
-            soon = max(soon, rates[trace[b], k])
-        for k in range(first + 1, min(first + 1 + shape.launch_ahead, end)):
-            later = max(later, rates[trace[b], k])
-        for t in range(state.shape[1]):
-            of_type = OfType(
-                t,
-                state[b, t],
-                load[b, t],
-                parked_s[b, t],
-                tables[b, t],
-                Trials(
-                    trials.before[b, t],
-                    trials.order[b, t],
-                    trials.held[b, t],
-                    trials.own[b, t],
-                    trials.top[b, t],
-                    trials.known[b, t],
-                ),
-            )
-            refresh(shape, of_type, scratch)
-            targets[b, t] = wanted_of_type(
-                shape,
-                of_type,
-                rate * through[t],
-                soon * through[t],
-                later * through[t],
-                capacity[b, t],
-                burst[b, t],
-                scratch,
-            )
-
-
-def refresh(shape: Shape, of: OfType, scratch: Scratch) -> None:
-    """Bring one NF type's table up to date, and forget the trials that no longer hold.
-
-    What a mapping does depends on the table, and the table on who runs. Who is chosen depends on
-    the states; if instances are blocked also on their loads, if parked ones may be stopped on time.
-    """
-    running = 0
-    same = np.isinf(shape.park_timeout_s)
-    same_table = True
-    for slot in range(of.state.shape[0]):
-        runs = of.state[slot] == RUNNING
-        running += runs
-        same_table = same_table and runs == (of.trials.before[slot] == RUNNING)
-        same = same and of.state[slot] == of.trials.before[slot]
-        of.trials.before[slot] = of.state[slot]
-    if not same_table:
-        update_table(shape.kinds[of.t], of.state, of.table)
-        of.trials.held[:] = 0
-        of.trials.own[:] = 0.0
-        for bucket in range(BUCKETS):
-            if of.table[bucket] >= 0:
-                of.trials.held[of.table[bucket]] += 1
-                of.trials.own[of.table[bucket]] += shape.bucket_weight[bucket]
-    for count in range(of.trials.known.shape[1]):
-        if not same:
-            of.trials.known[0, count] = False
-            of.trials.known[1, count] = False
-    forget_other_victims(of, running, scratch)
-
-
-def forget_other_victims(of: OfType, running: int, scratch: Scratch) -> None:
-    """Forget the trials that would block other instances than before; keep in which order they go.
-
-    Loads differ a little in every interval, but the least loaded are mostly the same ones.
-    """
-    order, marks = of.trials.order, scratch.kept
-    for slot in range(order.shape[0]):
-        marks[slot] = 0
-    later = scratch.quota
-    for place in range(running):  # the order of `scaling.victim`: least load, ties highest slot
-        later[place] = -1
-        for slot in range(order.shape[0]):
-            if of.state[slot] == RUNNING and marks[slot] == 0:
-                chosen = later[place]
-                if chosen < 0 or of.load[slot] <= of.load[chosen]:
-                    later[place] = slot
-        marks[later[place]] = 1
-    for slot in range(order.shape[0]):
-        marks[slot] = 0
-    differing = 0
-    for place in range(running):
-        for slot, step in ((order[place], -1), (later[place], 1)):
-            if slot >= 0:
-                differing -= marks[slot] != 0
-                marks[slot] += step
-                differing += marks[slot] != 0
-        order[place] = later[place]
-        if differing:
-            of.trials.known[0, running - place - 1] = False
-            of.trials.known[1, running - place - 1] = False
-    for place in range(running, order.shape[0]):
-        order[place] = -1
-
-
-def wanted_of_type(
-    shape: Shape,
-    of: OfType,
-    rate_pps: float,
-    soon_pps: float,
-    later_pps: float,
-    capacity_pps: float,
-    burst_pps: float,
-    scratch: Scratch,
-) -> int:
-    """The clairvoyant's decision for one NF type.
-
-    Args:
-        shape, of, scratch: see there.
-        rate_pps: what will be offered to the type in the next interval.
-        soon_pps: at most, until a rerun would be complete.
-        later_pps: at most, until a launch would be complete.
-        capacity_pps: what one instance carries.
-        burst_pps: what one instance takes while another reruns.
-    """
-    wanted = fewest(shape, of, rate_pps, capacity_pps, 0, scratch)
-    # A search is left out where what is wanted suffices: its count would be no higher.
-    if soon_pps * top_share(shape, of, wanted, 0, scratch) > burst_pps:
-        wanted = max(wanted, fewest(shape, of, soon_pps, burst_pps, 0, scratch))
-    here = 0
-    for slot in range(of.state.shape[0]):
-        here += of.state[slot] != STOPPED
-    # Only what does not exist yet has to be asked for ahead of its time.
-    if here >= shape.least[of.t]:
-        all_here = min(here, shape.most[of.t])
-        if later_pps * top_share(shape, of, all_here, 1, scratch) <= capacity_pps:
-            return wanted
-    ahead = fewest(shape, of, later_pps, capacity_pps, 1, scratch)
-    return max(wanted, ahead) if ahead > here else wanted
-
-
-def fewest(
-    shape: Shape,
-    of: OfType,
-    rate_pps: float,
-    capacity_pps: float,
-    launched: int,
-    scratch: Scratch,
-) -> int:
-    """The fewest instances of one NF type none of which is offered more than it can carry.
-
-    Each count is tried out: what the scaling code would command, and how the mapping would then
-    split the rate.
-
-    Args:
-        shape, of, scratch: see there.
-        rate_pps: what will be offered to the type.
-        capacity_pps: what one instance carries.
-        launched: 1 if launches count as completed; else launching instances carry nothing yet.
-
-    Returns:
-        The count; if none suffices, the one whose most loaded instance is offered least.
-    """
-    least, most = shape.least[of.t], shape.most[of.t]
-    here = 0
-    for slot in range(of.state.shape[0]):
-        here += of.state[slot] == RUNNING or of.state[slot] == LAUNCHING
-    # However well the rate is split, so few instances cannot carry it: they need no trial.
-    hopeless = rate_pps * ROUNDING / capacity_pps if capacity_pps > 0 else 0.0
-    for count in range(least, most + 1):
-        if max(count, here) >= hopeless:
-            top = top_share(shape, of, count, launched, scratch)
-            if rate_pps * top <= capacity_pps:
-                return int(count)
-    best = most
-    lowest = np.inf
-    for count in range(least, most + 1):
-        highest = rate_pps * top_share(shape, of, count, launched, scratch)
-        if highest < lowest:
-            lowest = highest
-            best = count
-    return int(best)
-
-
-def top_share(shape: Shape, of: OfType, count: int, launched: int, scratch: Scratch) -> float:
-    """The share of the most loaded instance with that count."""
-    if of.trials.known[launched, count]:
-        return float(of.trials.top[launched, count])
-    nobody_launches = choose(shape, of, count, launched, scratch)
-    top = split(shape, of, scratch)
-    of.trials.top[launched, count] = top
-    of.trials.known[launched, count] = True
-    if nobody_launches:  # then it makes no difference whether launches count
-        of.trials.top[1 - launched, count] = top
-        of.trials.known[1 - launched, count] = True
-    return float(top)
-
-
-def choose(shape: Shape, of: OfType, count: int, launched: int, scratch: Scratch) -> bool:
-    """The states that a count leads to, into `scratch.trial`; whether nothing is launching then."""
-    slots = of.state.shape[0]
-    trial, command = scratch.trial, scratch.command
-    trial[0] = of.state
-    plan(
-        scratch.one * count,
-        scratch.one * KEEP,
-        trial,
-        of.load.reshape(1, slots),
-        of.parked_s.reshape(1, slots),
-        scratch.one * shape.least[of.t],
-        scratch.one * shape.most[of.t],
-        scratch.one,
-        NO_BUDGET,
-        shape.park_timeout_s,
-        command,
-        scratch.clipped,
-    )
-    nobody_launches = True
-    for slot in range(slots):
-        if command[0, slot] == RERUN:
-            trial[0, slot] = RUNNING
-        elif command[0, slot] == BLOCK:
-            trial[0, slot] = DRAINING
-        elif command[0, slot] == STOP:
-            trial[0, slot] = STOPPED
-        elif command[0, slot] == LAUNCH or trial[0, slot] == LAUNCHING:
-            nobody_launches = False
-            if launched:
-                trial[0, slot] = RUNNING
-    return nobody_launches
-
-
-def split(shape: Shape, of: OfType, scratch: Scratch) -> float:
-    """Share of the most loaded instance under `scratch.trial`; infinity if none carries any."""
-    kind, trial = shape.kinds[of.t], scratch.trial[0]
-    if kind == EVEN:
-        return even_split(
-            of.table, of.trials.held, of.trials.own, shape.bucket_weight, trial, scratch
-        )
-    if kind != ALGORITHM1:
-        scratch.table[:] = of.table
-        update_table(kind, trial, scratch.table)
-    unmapped = shares(
-        kind,
-        trial,
-        scratch.table,
-        shape.bucket_weight,
-        shape.modulus_weight,
-        scratch.row,
-        scratch.share,
-    )
-    return np.inf if unmapped > 0 else float(scratch.share.max())
-
-
-def even_split(
-    table: npt.NDArray[np.int16],
-    held: IntArray,
-    own: FloatArray,
-    bucket_weight: FloatArray,
-    trial: npt.NDArray[np.int8],
-    scratch: Scratch,
-) -> float:
-    """`update_table` and `shares` of the even mapping in one pass, which leaves the table alone.
-
-    Args:
-        table: in force, [BUCKETS].
-        held, own: buckets and share of each instance by that table, [I].
-        bucket_weight: see `Shape`.
-        trial: instance states that the table is to be brought up to date for, [I].
-        scratch: see there.
-
-    Returns:
-        The share of the most loaded instance; infinity if none runs.
-    """
-    quota, kept, share = scratch.quota, scratch.kept, scratch.share
-    running = 0
-    for slot in range(trial.shape[0]):
-        running += trial[slot] == RUNNING
-    if running == 0:
-        return np.inf
-    base = BUCKETS // running
-    for slot in range(trial.shape[0]):
-        quota[slot] = base if trial[slot] == RUNNING else 0
-        share[slot] = own[slot] if trial[slot] == RUNNING else 0.0
-    for _ in range(BUCKETS % running):
-        best = -1
-        for slot in range(trial.shape[0]):
-            if (
-                trial[slot] == RUNNING
-                and quota[slot] == base
-                and (best < 0 or held[slot] > held[best])
-            ):
-                best = slot
-        quota[best] = base + 1
-    for slot in range(trial.shape[0]):
-        kept[slot] = min(held[slot], quota[slot])
-    # An instance keeps its first buckets; the others go, in order, to who has too few.
-    receiver = 0
-    for bucket in range(BUCKETS):
-        owner = table[bucket]
-        if owner >= 0 and kept[owner] > 0:
-            kept[owner] -= 1
-        else:
-            while held[receiver] >= quota[receiver] or trial[receiver] != RUNNING:
-                receiver += 1
-            if owner >= 0:
-                share[owner] -= bucket_weight[bucket]
-            share[receiver] += bucket_weight[bucket]
-            quota[receiver] -= 1
-    top = 0.0
-    for slot in range(trial.shape[0]):
-        if trial[slot] == RUNNING:
-            top = max(top, share[slot])
-    return top
+"""Parts of an interval that a plan tells apart where the trace is finer than the interval."""
+STEPS = 20
+"""Steps of finding what each NF type pays for losses that all types share."""
+ROUNDS = 3
+"""Times that the plan of each NF type is made anew around those of the others."""
+LUCK = 0.5
+"""Part of the jitter that a plan takes to be against it; rings make up for the rest."""
 
 
 class Clairvoyant(BasePolicy):
-    """The fewest instances that lose nothing, given perfect knowledge of the traffic.
+    """The instances that cost least with their drops, given perfect knowledge of the traffic.
 
-    For the next interval it takes the fewest that carry its rate under the mapping in force, with
-    blocked instances rerun at once. What has to be launched is launched as many intervals ahead as
-    a launch takes; what is rerun likewise, as far as the rings would overflow while it takes place.
-    It knows rates, not luck: jitter is allowed for in full, deaths are not foreseen. The margin may
-    be an array with a number for each row of a batch.
+    It plans a whole trace at once: the lives of the levels of every NF type that the bound is made
+    of (`flexnfv.model.bound`), each type around what the others lose anyway, as flows spread over
+    so many instances. Parked instances are kept as long as they pay. Types under Algorithm 1, which
+    piles a parked instance's flows on one neighbour, are spread evenly. It knows rates, not luck:
+    deaths are not foreseen. The numbers may be arrays with one for each row of a batch.
+
+    This is a policy, so that it lies above the bound; by how much, `docs/evaluation.md` says.
 
     Args:
-        margin: share of an instance's capacity left free; below 0 it accepts losses.
+        drop_cost: what losing all packets would cost, in cores.
+        parked_weight: cost of a parked core relative to a running one; the chain's if None.
 
     Raises:
-        ValueError: a margin of 1 or more, or below -1.
+        ValueError: a cost below 0, or a weight outside 0..1.
     """
 
     foresight: ClassVar[bool] = True
     batched: ClassVar[bool] = True
-    vectorised: ClassVar[tuple[str, ...]] = ("margin",)
-    state_names: ClassVar[tuple[str, ...]] = ("tables",)
+    vectorised: ClassVar[tuple[str, ...]] = ("drop_cost", "parked_weight")
     sweep: ClassVar[tuple[str, tuple[float, ...]]] = (
-        "margin",
-        (-0.2, -0.15, -0.1, -0.07, -0.05, -0.03, -0.02, -0.01, 0.0, 0.02, 0.05),
+        "drop_cost",
+        (3.0, 10.0, 30.0, 60.0, 100.0, 200.0, 300.0, 600.0, 1000.0, 3000.0, 10000.0),
     )
 
-    tables: npt.NDArray[np.int16] | None
-
-    def __init__(self, margin: float = 0.0) -> None:
-        check("margin", margin, lambda v: (v >= -1) & (v < 1), "lie in [-1, 1)")
-        self.margin = margin
+    def __init__(self, drop_cost: float = 300.0, parked_weight: float | None = None) -> None:
+        check("drop_cost", drop_cost, lambda v: (v >= 0) & (v < np.inf), "be 0 or more")
+        if parked_weight is not None:
+            check("parked_weight", parked_weight, lambda v: (v >= 0) & (v <= 1), "lie in [0, 1]")
+        self.drop_cost = drop_cost
+        self.parked_weight = parked_weight
 
     def reset(
         self, chain: ServiceChain, seed: int | None = None, *, trace: Foreseen = None
     ) -> None:
-        """Look at the trace that is to come, or at the traces of all rows of a batch.
+        """Plan for the trace that is to come, or for the traces of all rows of a batch.
 
         Raises:
             InputError: no trace is given: foresight is for evaluations only.
@@ -521,103 +101,231 @@ class Clairvoyant(BasePolicy):
                 fix="use it in an evaluation; live traffic cannot be foreseen",
             )
         super().reset(chain, seed)
-        self._look(chain, [trace] if isinstance(trace, Trace) else list(trace))
-        self._through = np.zeros(chain.types)
-        for path, part in zip(chain.paths, chain.path_shares, strict=True):
-            self._through[list(path)] += part
-        whole = chain.capacity_pps * (1.0 - chain.jitter)
-        capacity = np.atleast_2d(whole * (1.0 - per_type(self.margin)))
-        self._capacity = np.ascontiguousarray(
-            np.broadcast_to(capacity, (len(self._trace), chain.types))
+        traces = [trace] if isinstance(trace, Trace) else list(trace)
+        weight = chain.parked_weight if self.parked_weight is None else self.parked_weight
+        drop_costs, weights = (
+            np.broadcast_to(np.asarray(each, np.float64), len(traces)).tolist()
+            for each in (self.drop_cost, weight)
         )
-        flows = FlowSet(chain.flows.count, chain.flows.zipf, chain.flows.seed)
-        measured = chain.measured
-        launch_s = measured.launch_s * (1.0 + measured.launch_spread)
-        rerun_s = measured.rerun_s * (1.0 + measured.rerun_spread)
-        # While a rerun takes its time, what the others cannot carry waits in their rings.
-        waiting = chain.ring_packets / rerun_s if rerun_s > 0 else np.full(chain.types, np.inf)
-        self._burst = self._capacity + waiting
-        self._shape = Shape(
-            kinds=np.array(chain.mapping_kinds, np.int64),
-            least=np.array(chain.min_instances, np.int64),
-            most=np.array(chain.max_instances, np.int64),
-            park_timeout_s=np.inf if chain.park_timeout_s is None else float(chain.park_timeout_s),
-            bucket_weight=bucket_weights(flows.hashes, flows.weights),
-            modulus_weight=modulus_weights(flows.hashes, flows.weights, chain.slots),
-            rerun_ahead=math.ceil(rerun_s / chain.interval_s),
-            launch_ahead=math.ceil(launch_s / chain.interval_s),
+        # Rows that share trace and setting share a plan.
+        planners = {id(one): Planner(chain, one) for one in {id(t): t for t in traces}.values()}
+        wanted = list(zip(map(id, traces), drop_costs, weights, strict=True))
+        plans = {key: planners[key[0]].plan(*key[1:]) for key in dict.fromkeys(wanted)}
+        places = {key: place for place, key in enumerate(plans)}
+        self._of = np.array([places[key] for key in wanted])
+        self._length = np.array([targets.shape[1] for targets, _ in plans.values()])
+        self._targets, self._spares = np.zeros(
+            (2, len(plans), self._length.max(), chain.types), int
         )
-        slots = chain.slots
-        self._scratch = Scratch(
-            trial=np.empty((1, slots), np.int8),
-            command=np.empty((1, slots), np.int8),
-            clipped=np.empty(1, np.int64),
-            one=np.ones(1, np.int64),
-            row=np.empty(slots, np.int64),
-            share=np.empty(slots),
-            quota=np.empty(slots, np.int64),
-            kept=np.empty(slots, np.int64),
-            table=empty_table(),
+        for place, (targets, spares) in enumerate(plans.values()):
+            self._targets[place, : targets.shape[1]] = targets.T
+            self._spares[place, : spares.shape[1]] = spares.T
+        self._mapping = np.where(chain.mapping_kinds == ALGORITHM1, EVEN, KEEP)
+
+    def decide(self, reading: Reading) -> Decision:
+        """What the plan says for the next interval, [..., T]."""
+        shape = reading.unsettled.shape
+        now = np.rint(reading.time_s / self.chain.interval_s).astype(np.int64).reshape(-1)
+        now = np.minimum(now, self._length[self._of] - 1)
+        return Decision(
+            targets=self._targets[self._of, now].reshape(shape),
+            mapping=np.broadcast_to(self._mapping, shape),
+            spares=self._spares[self._of, now].reshape(shape),
         )
 
-    def _look(self, chain: ServiceChain, traces: list[Trace]) -> None:
-        """Keep the highest rates of every trace once, however many rows follow it."""
-        alike = list({id(trace): trace for trace in traces}.values())
-        series = [highest_rates(trace, chain.interval_s) for trace in alike]
-        self._length = np.array([len(rates) for rates in series])
-        self._rates = np.zeros((len(series), int(self._length.max())))
-        for row, rates in enumerate(series):
-            self._rates[row, : len(rates)] = rates
-        places = {id(trace): place for place, trace in enumerate(alike)}
-        self._trace = np.array([places[id(trace)] for trace in traces])
 
-    def decide(self, reading: Reading) -> IntArray:
-        """The fewest instances without loss, [..., T]."""
-        chain = self.chain
-        rows, types, slots = len(self._trace), chain.types, chain.slots
-        if self.tables is None:
-            self.tables = np.tile(empty_table(), (*reading.batch, types, 1))
-            self._trials = None
-        if self._trials is None:  # a state that was restored knows the tables alone
-            self._trials = Trials(
-                before=np.full((rows, types, slots), -1, np.int8),
-                order=np.full((rows, types, slots), -1, np.int64),
-                held=np.zeros((rows, types, slots), np.int64),
-                own=np.zeros((rows, types, slots)),
-                top=np.zeros((rows, types, 2, slots + 1)),
-                known=np.zeros((rows, types, 2, slots + 1), np.bool_),
+class Planner:
+    """Plans for one trace on one chain.
+
+    Args:
+        chain: T NF types.
+        trace: N intervals.
+
+    Raises:
+        InputError: the trace is shorter than two intervals.
+    """
+
+    def __init__(self, chain: ServiceChain, trace: Trace) -> None:
+        offered = rates_of(trace, chain, FINE)
+        self._chain = chain
+        self._packets = float(offered.sum()) * chain.interval_s / offered.shape[1]
+        self._levels = expected_levels(chain, offered)
+        self._common = common_share(chain)
+
+    def plan(self, drop_cost: float, parked_weight: float) -> tuple[IntArray, IntArray]:
+        """Targets and spares of every interval, [T, N] each; those of the first have no effect."""
+        chain, levels = self._chain, self._levels
+        intervals = levels.idle.shape[2]
+        price = drop_cost * intervals / self._packets if self._packets > 0 else 0.0
+        launch = expected_launch(chain)
+        _, _, shared = decouple(chain, levels, price, parked_weight, launch=launch, steps=STEPS)
+        # Around what others lose nobody gains by running more: so another plan starts from no loss.
+        found = {}
+        for lives in (shared, new_lives(chain.types, intervals)):
+            rest = levels._replace(
+                idle=np.empty_like(levels.idle), fresh=np.empty_like(levels.fresh)
             )
-        targets = np.empty((rows, types), np.int64)
-        of_rows = (rows, types, slots)
-        compiled(fewest_of_rows)(
-            self._shape,
-            plain(reading.state).reshape(of_rows),
-            plain(reading.load).reshape(of_rows),
-            plain(reading.parked_s).reshape(of_rows),
-            np.rint(reading.time_s / chain.interval_s).astype(np.int64).reshape(rows),
-            self._trace,
-            self._rates,
-            self._length,
-            self._through,
-            self._capacity,
-            self._burst,
-            self.tables.reshape(rows, types, -1),
-            self._trials,
-            self._scratch,
-            targets,
-        )
-        return targets.reshape(*reading.batch, types)
+            cost = compiled(settle)(
+                levels,
+                price,
+                parked_weight,
+                launch,
+                self._common,
+                lives,
+                new_scratch(intervals),
+                rest,
+                ROUNDS,
+            )
+            found[cost] = lives
+        lives = found[min(found)]
+        early = self._early(price, parked_weight)
+        targets = np.where(early[:, None], self._ahead(lives), lives.running)
+        # Instances are launched only where no parked one is left to be rerun.
+        launches = np.diff(lives.held, axis=1, prepend=lives.held[:, :1]) > 0
+        targets = np.where(launches, lives.held, targets)
+        return targets, lives.held - targets
 
-    def restore_state(self, state: State) -> None:
-        """Continue from an exported state."""
-        super().restore_state(state)
-        self._trials = None
+    def _early(self, price: float, parked_weight: float) -> npt.NDArray[np.bool_]:
+        """Whether a rerun ahead of its time costs less than what a ring cannot hold during it."""
+        chain = self._chain
+        lost = slowest_rerun_s(chain) * chain.capacity_pps - chain.ring_packets
+        return np.asarray(price * lost > (1.0 - parked_weight) * chain.cores_per_instance)
+
+    def _ahead(self, lives: Lives) -> IntArray:
+        """Running instances if those that are parked are rerun as far ahead as a rerun takes."""
+        highest = lives.running.copy()
+        for step in range(1, math.ceil(slowest_rerun_s(self._chain) / self._chain.interval_s) + 1):
+            highest[:, :-step] = np.maximum(highest[:, :-step], lives.running[:, step:])
+        return np.minimum(highest, lives.held)
 
 
-def highest_rates(trace: Trace, interval_s: float) -> FloatArray:
-    """Highest rate within each interval, packets/s, [n]: of its tenths where the trace is finer."""
-    if trace.step_s >= interval_s * (1 - 1e-9):
-        return trace.rates(interval_s)
-    fine = trace.rates(interval_s / FINE)
-    whole = len(fine) // FINE * FINE
-    return np.asarray(fine[:whole].reshape(-1, FINE).max(axis=1))
+def slowest_rerun_s(chain: ServiceChain) -> float:
+    """The longest that a rerun takes, seconds."""
+    return chain.measured.rerun_s * (1.0 + chain.measured.rerun_spread)
+
+
+def expected_launch(chain: ServiceChain) -> Launch:
+    """A launch at its slowest."""
+    slowest = chain.measured.launch_s * (1.0 + chain.measured.launch_spread) / chain.interval_s
+    intervals = max(1, math.ceil(slowest))
+    return Launch(intervals, True, slowest - (intervals - 1))
+
+
+def expected_levels(chain: ServiceChain, offered: FloatArray) -> Levels:
+    """What levels lose as the flows spread over instances; rings hold nothing.
+
+    Args:
+        chain: T NF types.
+        offered: offered packets/s, [N, R].
+    """
+    count = np.array(chain.own_slots, np.int64)
+    lost = np.zeros((chain.types, int(count.max()) + 1, len(offered)))
+    span_s = chain.interval_s / offered.shape[1]
+    for t, of_type in enumerate(spread_by_count(chain)):
+        able = chain.capacity_pps[t] * (1.0 - LUCK * chain.jitter[t])
+        lost[t, 0] = offered.sum(axis=1) * (chain.through[t] * span_s)
+        for n, share in enumerate(of_type, start=1):
+            excess = offered * chain.through[t] * share[:, None, None] - able
+            lost[t, n] = np.maximum(excess, 0.0).sum(axis=(0, 2)) * span_s
+        lost[t, count[t] + 1 :] = lost[t, count[t]]
+    # A level counts for as much as any above it, so that levels run from the first one on.
+    gained = (lost[:, :-1] - lost[:, 1:])[:, ::-1]
+    idle = np.ascontiguousarray(np.maximum.accumulate(gained, axis=1)[:, ::-1])
+    return Levels(
+        idle=idle,
+        fresh=idle * expected_launch(chain).late,
+        beyond=np.ascontiguousarray(lost[:, -1]),
+        size=count,
+        least=np.array(chain.min_instances, np.int64),
+        initial=np.array(chain.initial_instances, np.int64),
+        cost=np.array(chain.cores_per_instance, np.float64),
+    )
+
+
+def spread_by_count(chain: ServiceChain) -> list[list[FloatArray]]:
+    """Shares of each instance where 1, 2, ... run, for each NF type; Algorithm 1's as if even."""
+    flows = FlowSet(chain.flows.count, chain.flows.zipf, chain.flows.seed)
+    weights = bucket_weights(flows.hashes, flows.weights)
+    modulus = modulus_weights(flows.hashes, flows.weights, chain.slots)
+    found: list[list[FloatArray]] = []
+    for kind, slots in zip(chain.mapping_kinds.tolist(), chain.own_slots.tolist(), strict=True):
+        kind = EVEN if kind == ALGORITHM1 else kind
+        table, row = empty_table(), np.empty(chain.slots, np.int64)
+        of_type = []
+        for n in range(1, slots + 1):
+            state = np.where(np.arange(chain.slots) < n, RUNNING, STOPPED).astype(np.int8)
+            share = np.zeros(chain.slots)
+            update_table(kind, state, table)
+            shares(kind, state, table, weights, modulus, row, share)
+            of_type.append(share[:n])
+        found.append(of_type)
+    return found
+
+
+def common_share(chain: ServiceChain) -> FloatArray:
+    """Of the packets that pass type u, the share that also pass type t, [T, T] as [u, t]."""
+    both = np.zeros((chain.types, chain.types))
+    for path, part in zip(chain.paths, chain.path_shares, strict=True):
+        both[np.ix_(path, path)] += part
+    return both / np.maximum(np.diag(both), 1e-300)[:, None]
+
+
+def settle(
+    levels: Levels,
+    price: float,
+    parked_weight: float,
+    launch: Launch,
+    common: FloatArray,
+    lives: Lives,
+    x: Scratch,
+    rest: Levels,
+    rounds: int,
+) -> float:
+    """Plan each type anew, at the whole price, for the packets that the others let through.
+
+    Args:
+        levels, price, parked_weight, launch: see `flexnfv.model.bound.raise_parts`.
+        common: see `common_share`.
+        lives: to start from, brought up to date.
+        x: scratch space.
+        rest: scratch space: what levels lose beside what is lost anyway.
+        rounds: how often.
+
+    Returns:
+        What the plan costs, if all types lose packets of the same paths.
+    """
+    types, most, intervals = levels.idle.shape
+    whole = np.full(intervals, price)
+    spared = np.empty(intervals)
+    for number in range(rounds * types):
+        t = number % types
+        for n in range(intervals):
+            away = max(0.0, anyway(t, n, lives, common) - levels.beyond[t, n])
+            spared[n] = away
+            for j in range(most - 1, -1, -1):
+                cut = min(away, levels.idle[t, j, n])
+                away -= cut
+                rest.idle[t, j, n] = levels.idle[t, j, n] - cut
+                rest.fresh[t, j, n] = max(0.0, levels.fresh[t, j, n] - cut)
+            spared[n] -= away
+        cheapest(t, rest, whole, parked_weight, launch, x, lives)
+        for n in range(intervals):
+            lives.lost[t, n] += spared[n]
+    cost = 0.0
+    for n in range(intervals):
+        lost = 0.0
+        for t in range(types):
+            parked = lives.held[t, n] - lives.running[t, n]
+            cost += levels.cost[t] * (lives.running[t, n] + parked_weight * parked)
+            lost = max(lost, lives.lost[t, n])
+        cost += price * lost
+    return cost
+
+
+def anyway(t: int, n: int, lives: Lives, common: FloatArray) -> float:
+    """What type t need not take in interval n, since other types lose it."""
+    most = 0.0
+    for u in range(common.shape[0]):
+        if u != t:
+            most = max(most, lives.lost[u, n] * common[u, t])
+    return most

@@ -52,7 +52,9 @@ class Tuning(NamedTuple):
     Attributes:
         prior: exceedances that the network is trusted for before a link has shown its own.
         discount: of what a link has shown, per interval.
-        first_use, regret: see `flexnfv.provision.Prices`.
+        first_use, regret, stay: see `flexnfv.provision.Prices`.
+        presumed, trust: mean demand, relative to the most that the chain carries, that a link is
+            thought to have before it is seen, and intervals that this counts for.
         pace: intervals' worth of allowed loss that move the drop cost by a factor of e.
         horizon: intervals within which a drop target makes up for what was lost too much.
     """
@@ -61,6 +63,9 @@ class Tuning(NamedTuple):
     discount: float = 0.999
     first_use: float = 0.5
     regret: float = 1.0
+    stay: float = 4.0
+    presumed: float = 0.1
+    trust: float = 100.0
     pace: float = 20.0
     horizon: float = 1000.0
 
@@ -178,10 +183,10 @@ def decide_chains(
     drop_cost: FloatArray,
     parked_weight: FloatArray,
     launch: float,
-    first_use: float,
-    regret: float,
+    tuning: Tuning,
     targets: IntArray,
     spares: IntArray,
+    paid: FloatArray,
 ) -> None:
     """Decide for B chains.
 
@@ -192,13 +197,24 @@ def decide_chains(
         levels, types: of the chain.
         drop_cost, parked_weight: of each, [B].
         launch: intervals that a launch takes.
-        first_use, regret: see `Tuning`.
+        tuning: of the policy.
         targets, spares: filled, [B, T].
+        paid: filled with the drop cost and the mean demand that it was decided at, [B, 2].
     """
     for n in range(len(link)):
         b = link[n]
-        mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
-        prices = Prices(drop_cost[n], mean, parked_weight[n], launch, first_use, regret)
+        presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
+        mean = (memory.total[b] + presumed) / (memory.age[b] + tuning.trust)
+        prices = Prices(
+            drop_cost[n],
+            max(mean, FLOOR * levels.rate[0]),
+            parked_weight[n],
+            launch,
+            tuning.first_use,
+            tuning.regret,
+            tuning.stay,
+        )
+        paid[n, 0], paid[n, 1] = prices.drop_cost, prices.mean
         provide(
             states[0, n],
             states[1, n],
@@ -306,7 +322,13 @@ class Exceedance:
         session: runs the network.
         tuning: of the policy.
         where: the bundle, for messages.
+
+    Attributes:
+        paid: drop cost, core intervals, and mean demand, packets/s, that the last decisions were
+            made at, [B, 2].
     """
+
+    paid: FloatArray
 
     def __init__(self, session: InferenceSession, tuning: Tuning, where: str) -> None:
         self._network = Network(session)
@@ -337,6 +359,7 @@ class Exceedance:
         self._balance = np.zeros((batch, 4))
         self._targets = np.zeros((batch, self._chain.types), np.int64)
         self._spares = np.zeros_like(self._targets)
+        self.paid = np.zeros((batch, 2))
 
     def decide(self, reading: Reading) -> Decision:
         """Targets and spares, [..., T].
@@ -387,10 +410,10 @@ class Exceedance:
             drop_cost,
             knobs.parked_weight,
             self._launch,
-            tuning.first_use,
-            tuning.regret,
+            tuning,
             self._targets,
             self._spares,
+            self.paid,
         )
 
     def _share(self, offered: FloatArray) -> tuple[IntArray, IntArray]:

@@ -60,6 +60,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
     Command("ranking", "the order of policies, model against live", "flexnfv.cli.ranking"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),
+    Command("suite", "run, verify and rank policies on fixed traffic", "flexnfv.cli.suite"),
     Command("tune", "calibrate rules for drop costs or drop targets", "flexnfv.cli.tune"),
     Command("traces", "list, show and import traffic traces", "flexnfv.cli.traces"),
 )

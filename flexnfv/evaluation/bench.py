@@ -100,7 +100,10 @@ def benchmark(
     opponents, costs = rules_of(named, rules), _drop_costs(drop_costs)
     grid = Grid(
         chain=loaded,
-        candidates=(*named, *(sweeps(named, opponents, costs) if sweep else ())),
+        candidates=(
+            *named,
+            *(sweeps(named, opponents, costs, loaded.parked_weight) if sweep else ()),
+        ),
         traces=resolve(traces, loaded, peak=peak, compress=compress, segment=segment),
         seeds=_seeds(seeds),
         baseline=baseline,
@@ -130,7 +133,7 @@ def benchmark(
     if sweep and opponents and bounded(grid):
         intervals = len(grid.seeds) * sum(grid.lengths.values())
         with bar("bounding", intervals, shown=progress) as tick:
-            bounds = proven(grid, tick=tick)
+            bounds = proven(grid, tick=tick, workers=processes)
     return Result(store, measured, scratch, bounds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -20,23 +21,42 @@ def bounded(grid: Grid) -> bool:
     return grid.backend == "model" and not grid.options.get("death_rate_per_s")
 
 
-def proven(grid: Grid, parked_weight: float | None = None, tick: Tick | None = None) -> Bounds:
+def proven(
+    grid: Grid,
+    parked_weight: float | None = None,
+    tick: Tick | None = None,
+    workers: int = 1,
+) -> Bounds:
     """The proven bound on each trace, means over the evaluation seeds.
 
     Args:
         grid: of the model.
         parked_weight: cost of a parked core relative to a running one; the chain's if None.
         tick: told of the intervals of the episodes that are done, one of all drop costs.
+        workers: threads that share the work; the compiled part of it runs side by side.
     """
     substeps = grid.options.get("substeps", 10)
-    found = {drop_cost: np.zeros(len(grid.traces)) for drop_cost in grid.drop_costs}
-    for place, trace in enumerate(grid.traces):
-        for seed in grid.seeds:
-            for drop_cost, bound in found.items():
-                one = lower_bound(
-                    grid.chain, trace, drop_cost, parked_weight, seed, substeps=substeps
-                )
-                bound[place] += one / len(grid.seeds)
-            if tick is not None:
-                tick(grid.lengths[trace.name])
-    return found
+    found = np.zeros((len(grid.drop_costs), len(grid.traces)))
+
+    def bound(place: int, seed: int) -> tuple[int, list[float]]:
+        trace = grid.traces[place]
+        of_seed = [
+            lower_bound(grid.chain, trace, drop_cost, parked_weight, seed, substeps=substeps)
+            for drop_cost in grid.drop_costs
+        ]
+        return place, of_seed
+
+    def add(place: int, of_seed: list[float]) -> None:
+        found[:, place] += np.array(of_seed) / len(grid.seeds)
+        if tick is not None:
+            tick(grid.lengths[grid.traces[place].name])
+
+    first, *rest = [(place, seed) for seed in grid.seeds for place in range(len(grid.traces))]
+    add(*bound(*first))  # alone, since it may compile
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for done in pool.map(bound, *zip(*rest, strict=True)) if rest else ():
+            add(*done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return dict(zip(grid.drop_costs, found, strict=True))

@@ -26,6 +26,10 @@ KNOB: Final = "drop_cost"
 """The parameter by which a policy is told what a drop costs; a bundle's sweep is over it."""
 TARGET_KNOB: Final = "drop_target"
 """The parameter by which a policy is told what share may be lost."""
+PARK_TIMEOUT: Final = "park_timeout"
+"""The parameter after how many intervals a policy stops a parked instance."""
+PARK_TIMEOUTS: Final = (10.0, 60.0, 300.0, float("inf"))
+"""What a rule is swept over where parked cores cost something, if its own sweep leaves it out."""
 
 _LABELLED = re.compile(r"^([^=:/\s]+)=(.+)$", re.DOTALL)
 
@@ -119,25 +123,28 @@ def sweeps(
     found: Sequence[Candidate],
     rules: Sequence[str] = (),
     drop_costs: Sequence[float] = DROP_COSTS,
+    parked_weight: float = 0.0,
 ) -> list[Candidate]:
     """The settings of every rule and bundle among the candidates, and of the clairvoyant.
 
     A rule is a registered policy whose class declares `sweep`. Its settings start from its
-    defaults, whatever parameters the candidate itself has. A bundle is swept over its drop cost,
-    and any policy that takes one is run at those that it is judged by; one that takes a drop
-    target, at the usual ones. Values that a policy refuses are left out.
+    defaults, whatever parameters the candidate itself has (see `rule_settings`). A bundle is swept
+    over its drop cost, and any policy that takes one is run at those that it is judged by; one that
+    takes a drop target, at the usual ones. Values that a policy refuses are left out.
 
     Args:
         found: the candidates.
         rules: more registered policies to sweep.
         drop_costs: that policies are judged by.
+        parked_weight: cost of a parked core relative to a running one.
     """
     heads = [policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec)]
     swept: list[Candidate] = []
     for name in dict.fromkeys([*heads, *rules, BOUND]):
-        sweep = sweep_of(name)
-        if sweep:
-            swept += [_setting(name, values) for values in settings(sweep)]
+        if sweep_of(name) or name in rules:
+            swept += [
+                _setting(name, values) for values in rule_settings(name, drop_costs, parked_weight)
+            ]
         elif name == BOUND and name in registered():
             swept.append(Candidate(f"{BOUND} (default)", (BOUND,), front=BOUND))
     told: set[tuple[str, ...]] = set()
@@ -149,23 +156,43 @@ def sweeps(
     return swept
 
 
+def rule_settings(
+    name: str, drop_costs: Sequence[float], parked_weight: float
+) -> list[dict[str, Any]]:
+    """What a registered policy is run with: every combination of its sweep's values.
+
+    A policy that takes a drop cost is also told each one that it is judged by. One that takes a
+    park timeout and does not sweep it is given `PARK_TIMEOUTS`, where parked cores cost something.
+    """
+    sweep = sweep_of(name)
+    swept = dict(axes(sweep)) if sweep else {}
+    taken = _parameters(name)
+    if KNOB in taken:
+        swept[KNOB] = tuple(sorted({*map(float, swept.get(KNOB, ())), *drop_costs}))
+    if PARK_TIMEOUT in taken and PARK_TIMEOUT not in swept and parked_weight > 0:
+        swept[PARK_TIMEOUT] = PARK_TIMEOUTS
+    return settings(tuple(swept.items()))
+
+
 def rules_of(found: Sequence[Candidate], rules: Sequence[str] | None = None) -> tuple[str, ...]:
     """The fronts that the rule is the best setting of.
 
     Args:
         found: the candidates.
-        rules: names of registered policies with a sweep; None: all of those among the candidates.
+        rules: names of registered policies that have a sweep or can be told a drop cost; None: all
+            with a sweep among the candidates.
 
     Raises:
         InputError: one of `rules` is no such policy (the nearest is given).
     """
-    swept = [name for name in registered() if sweep_of(name) and not _foresees(name)]
+    blind = [name for name in registered() if name != LEARNED and not _foresees(name)]
     if rules is not None:
+        fit = [name for name in blind if sweep_of(name) or KNOB in _parameters(name)]
         for name in rules:
-            known(name, swept, kind="rule")
+            known(name, fit, kind="rule")
         return tuple(dict.fromkeys(rules))
     heads = (policy_spec(spec).head for one in found for spec in one.specs if not is_bundle(spec))
-    return tuple(name for name in dict.fromkeys(heads) if name in swept)
+    return tuple(name for name in dict.fromkeys(heads) if name in blind and sweep_of(name))
 
 
 def sweep_of(name: str) -> Any:
@@ -194,7 +221,7 @@ def _knob_settings(one: Candidate, drop_costs: Sequence[float]) -> list[Candidat
         tried += [{TARGET_KNOB: value} for value in DROP_TARGETS]
     found = []
     for setting in tried:
-        pairs = {key: f"{value:g}" for key, value in setting.items()}
+        pairs = knob_pairs(setting)
         specs = tuple(with_pairs(spec, pairs) for spec in one.specs)
         if all(_accepted(spec) for spec in specs):
             listed = ",".join(f"{key}={value}" for key, value in pairs.items())
@@ -214,13 +241,28 @@ def _accepted(spec: str) -> bool:
     return True
 
 
+def _parameters(name: str) -> Mapping[str, Any]:
+    return annotated(registered()[name].load())
+
+
 def _foresees(name: str) -> bool:
     return bool(getattr(registered()[name].load(), "foresight", False))
 
 
 def _setting(front: str, values: Mapping[str, Any]) -> Candidate:
-    pairs = ",".join(f"{key}={value}" for key, value in values.items())
+    pairs = ",".join(f"{key}={_text(value)}" for key, value in values.items())
     return Candidate(f"{front} [{pairs}]", (f"{front}:{pairs}",), front, dict(values))
+
+
+def _text(value: Any) -> str:
+    """A value as a spec holds it: short where nothing is lost by it."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def knob_pairs(setting: Mapping[str, float]) -> dict[str, str]:
+    """What a policy is told, as pairs of its spec."""
+    return {key: _text(float(value)) for key, value in setting.items()}
 
 
 def check(found: Iterable[Candidate], chain: ServiceChain, trace: Trace) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from flexnfv.backend import Backend, timing_of
 from flexnfv.chain import ServiceChain
+from flexnfv.evaluation.digest import Digests
 from flexnfv.evaluation.records import Episode, Recorder
 from flexnfv.evaluation.sums import Amounts, Meter, Sums, segments_of
 from flexnfv.policy import Policy
@@ -31,11 +32,13 @@ class Outcome(NamedTuple):
         sums: by segment.
         facts: trace, seed, backend and its timing.
         episode: its records, where they were asked for.
+        decisions: what identifies the policy's decisions (`Digests`).
     """
 
     sums: Sums
     facts: Mapping[str, Any]
     episode: Episode | None
+    decisions: str = ""
 
 
 def intervals(trace: Trace, chain: ServiceChain) -> int:
@@ -99,6 +102,7 @@ def run_episodes(
     lengths = np.array([intervals(trace, chain) for trace in traces], np.int64)
     segments = np.array([segments_of(length) for length in lengths.tolist()], np.int64)
     meter = Meter(lengths, segments, chain.parked_weight)
+    digests = Digests(len(traces))
     recorder, kept = Recorder(chain), np.array(recorded, np.int64)
     progress = _Progress(tick)
     policies.reset(policy_chain or chain, seeds, traces)
@@ -116,6 +120,7 @@ def run_episodes(
         if not alive.size:
             break
         decision = policies.decide(reading, alive)
+        digests.add(decision, alive)
         if len(alive) == len(traces):
             reading = backend.step(decision)
         else:
@@ -138,7 +143,11 @@ def run_episodes(
             strict=True,
         )
     )
-    return [Outcome(sums, facts[row], episodes.get(row)) for row, sums in enumerate(meter.sums())]
+    decided = digests.hex()
+    return [
+        Outcome(sums, facts[row], episodes.get(row), decided[row])
+        for row, sums in enumerate(meter.sums())
+    ]
 
 
 class _Progress:

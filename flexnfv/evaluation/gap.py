@@ -4,8 +4,8 @@ At a drop cost a policy is run as it is meant to be: told of the drop cost where
 that its spec leaves open, else as it is. A rule is given the best of its settings for each drop
 cost, one for all traces, chosen in hindsight on these very traces, which is generous to the rule.
 
-Rule and bound are held as they are while segments, seeds and traces are drawn for intervals, and so
-is the distance between them that the gap closed is relative to.
+While segments, seeds and traces are drawn for intervals, no other setting is chosen, and the bound
+and the distance between rule and bound are held as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 
 from flexnfv.evaluation.bounds import Bounds
-from flexnfv.evaluation.candidates import BOUND, KNOB, Candidate, judged_by
+from flexnfv.evaluation.candidates import BOUND, KNOB, Candidate, judged_by, knob_pairs
 from flexnfv.evaluation.cost import FloatArray, best_setting, gap_closed, total
 from flexnfv.evaluation.grid import Grid
 from flexnfv.evaluation.statistics import Interval, Over, Sample, highest
@@ -135,7 +135,7 @@ class Gaps:
 
     @cached_property
     def standings(self) -> dict[str, dict[float, Standing]]:
-        """By policy and drop cost: named ones, each rule at its best, the rules in hindsight."""
+        """By policy and drop cost: named ones, rules and clairvoyant at their best, hindsight."""
         count = len(self.grid.traces)
         chosen: dict[str, dict[float, list[str]]] = {}
         for one in self.grid.candidates:
@@ -144,7 +144,7 @@ class Gaps:
                     drop_cost: [self._told(one, drop_cost)] * count
                     for drop_cost in self.grid.drop_costs
                 }
-        for front in self.grid.rules:
+        for front in dict.fromkeys((*self.grid.rules, BOUND)):
             names = self._of_fronts(front)
             chosen[f"{front}, best"] = {
                 drop_cost: [self._best(names, drop_cost)] * count
@@ -200,7 +200,7 @@ class Gaps:
             for other in self.grid.candidates
             if set(other.setting) == {KNOB}
             and other.specs
-            == tuple(with_pairs(spec, {KNOB: f"{other.setting[KNOB]:g}"}) for spec in one.specs)
+            == tuple(with_pairs(spec, {**knob_pairs(other.setting)}) for spec in one.specs)
         }
         nearest = min(told, key=lambda value: abs(np.log(value / drop_cost)), default=None)
         return one.name if nearest is None else told[nearest]

@@ -40,6 +40,8 @@ from flexnfv.spec import is_bundle
 FEW_SEEDS: Final = 5
 CLAIM_SEEDS: Final = 10
 """Training seeds that a claim about a learned policy rests on."""
+FEW_TRACES: Final = 10
+"""A bootstrap over fewer traces is too sure of itself."""
 COMPARED: Final = ("drop_rate", "core_usage", "cost", "throughput_pps", "launches_per_min")
 """Measures whose differences to the baseline are reported."""
 
@@ -212,6 +214,11 @@ class Result:
                 found.append(f"{one.name} was trained with {count} {plural}: {few}")
         if len(self.grid.seeds) < FEW_SEEDS:
             found.append(f"{len(self.grid.seeds)} evaluation seeds: fewer than {FEW_SEEDS}")
+        if self.gaps is not None and len(self.grid.traces) < FEW_TRACES:
+            found.append(
+                f"{len(self.grid.traces)} traces: fewer than {FEW_TRACES} tell little about "
+                "traffic of this kind"
+            )
         sizes = {name: len(self._swept.get(name, ())) for name in self.grid.rules}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{name} {size}" for name, size in sizes.items())

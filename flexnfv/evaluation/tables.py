@@ -86,8 +86,8 @@ def costs(gaps: Gaps) -> list[tuple[str, list[str], Rows]]:
 
 
 def span(interval: Interval, digits: int, factor: float = 1.0) -> str:
-    """The ends alone, `low…high`."""
-    return f"{signed(interval.low * factor, digits)}…{signed(interval.high * factor, digits)}"
+    """The ends alone, `low..high`."""
+    return f"{signed(interval.low * factor, digits)}..{signed(interval.high * factor, digits)}"
 
 
 def costs_in_full(gaps: Gaps, drop_cost: float) -> tuple[list[str], Rows]:

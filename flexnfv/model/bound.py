@@ -5,51 +5,59 @@
     J = mean core usage + w x mean parked cores + λ x lost / offered packets.
 
 `lower_bound` is at most the J of every sequence of decisions (targets, mappings, spares) on the
-model, with that seed; without a seed, on the model with any. Instances do not die by chance.
+model, with that seed; without a seed, on the model with any. No instance dies by chance or is
+killed.
 
 **One type alone.** Let a type have h(n) instances that are not stopped at the end of interval n, of
 which f(n) were launched by n's decision, p(n) are parked, and a(n) = h(n) - f(n) - p(n) are awake
-and older: n costs a + f + w p of its instances' cores. Of the packets that are to pass the type, let
-X(n) be those that are lost in n at it or before it, D(n) those offered, B(n) those that wait at its
-end at the type or upstream of it. Packets are conserved: X(n) = D(n) + B(n-1) - B(n) - served(n).
-What an instance serves that only drains lay in its ring, so in B(n-1); any other serves at most its
-rate x (1 + jitter), which the seed tells, and what waits at the type at the end lies in the rings of
-awake instances. With U for the most that rings upstream can hold (and what is on its way back),
-r for a ring, C(j) for the j ablest slots' ability and rings, e for what a launched instance can
-still serve in n, and its ring,
+and older: n costs a + f + w p of its instances' cores. Of the packets that are to pass the type,
+let X(n) be those that are lost in n at it or before it, D(n) those offered, B(n) those that wait at
+its end at the type or upstream of it. Packets are conserved: X(n) = D(n) + B(n-1) - B(n) -
+served(n). What an instance serves that only drains lay in its ring, so in B(n-1); any other serves
+at most its rate x (1 + jitter), which the seed tells, and what waits at the type at the end lies in
+the rings of awake instances. With U for the most that rings upstream can hold (and what is on its
+way back), C(j) for what the j ablest slots serve in n and hold in their rings, c(j) = C(j) -
+C(j-1), and e for what an instance launched in n still serves in it and holds in its ring,
 
-    X(n) >= max(0, A(n) - C(a(n)) - e f(n)),  A(n) = D(n) - U.
+    X(n) >= max(0, A(n) - C(a(n)) - E(n)),  A(n) = D(n) - U,
 
-**Levels.** Level j = 1, 2, ... is held in n if h(n) >= j, runs if a(n) >= j, is fresh if
-h(n-1) < j <= h(n), is parked if it is held and neither. Then a + f + w p is the sum of 1 over levels
-that run or are fresh and w over those that are parked, since a <= h(n-1). Let
-u(j) = min(max(0, A - C(j-1)), C(j) - C(j-1)), so that max(0, A - C(a)) is the sum of u over the
-levels above a, plus what all levels together cannot take.
+where E sums min(e, c(j)) over j = a+1 .. a+f: the best is that the ablest are the older ones.
 
-- Where launches and reruns take less than an interval, whoever launches has all held instances rerun
-  by the end of n (`flexnfv.scaling.plan` launches last), so that f > 0 means a = h(n-1). At most
-  F = most - least instances are launched. A fresh level loses
-  v(j) = min(u(j) of A - e F instead of A, C(j) - C(j-1) - e). The sum of v over the fresh levels and
-  u over those above them, S, is at most X: with b = a + f, if A >= C(b) then S is at most
-  A - C(b) + (C(b) - C(a) - e f); else only fresh levels lose, at most max(0, A - e F - C(a)).
-- Otherwise a launch is taken to be over after the whole intervals that its quickest takes, and costs
-  its core in these alone. An instance runs only if it was held in all of them, so that a level does.
+**Levels.** Level j = 1, 2, ... is held in n if h(n) >= j, runs if a(n) >= j, is fresh if h(n-1) < j
+<= h(n), is parked if it is held and neither. Then a + f + w p is the sum of 1 over levels that run
+or are fresh and w over those that are parked, since a <= h(n-1). Let u(j) = min(max(0, A - C(j-1)),
+c(j)), so that max(0, A - C(a)) is the sum of u over the levels above a, plus what all levels
+together cannot take.
 
-So X is at least what its levels lose. What levels do is one of the lives that
-`flexnfv.model.levels.cheapest` chooses from, each level by itself: off; launching at the price of a
-core; then parked at w or running at 1, and off again. Park timeouts, core budgets, how flows spread,
-reruns' latencies and overload penalties can only make a policy dearer. Levels up to the least run
-always, and the first interval is that of the initial instances.
+- Where launches and reruns take less than an interval, whoever launches has all held instances
+  rerun by the end of n (`flexnfv.scaling.plan` launches last), so that f > 0 means a = h(n-1). At
+  most F = most - least instances are launched. A fresh level loses v(j) = min(u(j) of A - e F
+  instead of A, c(j) - min(e, c(j))). The sum of v over the fresh levels and u over those above
+  them, S, is at most X: with b = a + f, if A >= C(b) then S is at most A - C(b) + C(b) - C(a) - E;
+  else only fresh levels lose, at most max(0, A - e F - C(a)).
+- Otherwise f counts all that are being launched at the end of n, and a launch is taken to be over
+  after the whole intervals that its quickest takes: it costs its core and serves nothing in these
+  alone. A level is fresh in as many intervals after it comes to be held; f is at least the number
+  of such levels, and only instances that were held in all of these intervals run, so only such
+  levels. Giving up a launch under way is dearer than to stay off.
+
+So X is at least what its levels lose. Only what is parked at the end of n-1 can be stopped in n, so
+that h(n) >= a(n-1) + f(n-1): a level is parked before it is off. What levels do is therefore one of
+the lives that `flexnfv.model.levels.cheapest` chooses from, each level by itself: off; launching at
+the price of a core; running at 1; parked at w; from parked to running, or off again. Park timeouts,
+core budgets, how flows spread, reruns' latencies and overload penalties can only make a policy
+dearer. Levels up to the least run always, and the first interval is that of the initial instances.
 
 **All types.** A packet is lost once: for parts q(t, n) >= 0 that add up to at most 1 over the types
-of every path, the packets lost in n are at least the sum of q X over types. Hence N J is at least the
-sum over types of the least of cores + w parked cores + λ N / offered x (sum over n of q X), for any
-parts. They are raised by subgradient steps; how far they get is no matter of correctness.
+of every path, the packets lost in n are at least the sum of q X over types. Hence N J is at least
+the sum over types of the least of cores + w parked cores + λ N / offered x (sum over n of q X), for
+any parts. Subgradient steps raise them; how far they get is no matter of correctness.
+
+**How tight.** What it leaves out costs a policy something: flows spread in lumps, rings upstream
+are not full in every interval, and types choose whole instances together.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +65,17 @@ import numpy.typing as npt
 from flexnfv.chain import ServiceChain
 from flexnfv.compiled import compiled
 from flexnfv.model.backend import rates_of
-from flexnfv.model.levels import Launch, Levels, cheapest, launch_of, levels_of
+from flexnfv.model.levels import (
+    Launch,
+    Levels,
+    Lives,
+    Scratch,
+    cheapest,
+    launch_of,
+    levels_of,
+    new_lives,
+    new_scratch,
+)
 from flexnfv.traces import Trace
 
 FloatArray = npt.NDArray[np.float64]
@@ -68,30 +86,6 @@ STEPS = 60
 FIRST_STEP = 0.5
 STEP_DECAY = 0.5
 """Step i moves parts by `FIRST_STEP` / (1 + i `STEP_DECAY`), relative to the interval's losses."""
-
-
-class Lives(NamedTuple):
-    """The lives of all types' levels, [T, N] each.
-
-    Attributes:
-        lost: packets that are lost at a type or before it.
-        running: levels that run or are launched.
-        held: levels that are not off.
-    """
-
-    lost: FloatArray
-    running: IntArray
-    held: IntArray
-
-
-class Scratch(NamedTuple):
-    """Scratch space of `cheapest`, and the parts tried last, [T, N]."""
-
-    on: FloatArray
-    off: FloatArray
-    choices: npt.NDArray[np.int8]
-    price: FloatArray
-    tried: FloatArray
 
 
 def lower_bound(
@@ -118,20 +112,45 @@ def lower_bound(
         InputError: the trace is shorter than two intervals.
         ValueError: a cost below 0, or a weight outside 0..1.
     """
+    return float(lower_bounds(chain, trace, drop_cost, parked_weight, seed, substeps=substeps))
+
+
+def lower_bounds(
+    chain: ServiceChain,
+    trace: Trace,
+    drop_cost: npt.ArrayLike,
+    parked_weight: npt.ArrayLike | None = None,
+    seed: int | None = None,
+    *,
+    substeps: int = 10,
+) -> FloatArray:
+    """`lower_bound` for many costs and weights at once, of the shape that they have together."""
     weight = chain.parked_weight if parked_weight is None else parked_weight
-    if not 0.0 <= drop_cost < np.inf:
-        raise ValueError(f"drop_cost is {drop_cost}, it must be 0 or more")
-    if not 0.0 <= weight <= 1.0:
-        raise ValueError(f"parked_weight is {weight}, it must lie in [0, 1]")
+    costs, weights = np.broadcast_arrays(
+        np.asarray(drop_cost, np.float64), np.asarray(weight, np.float64)
+    )
+    if not ((costs >= 0.0) & (costs < np.inf)).all():
+        raise ValueError(f"drop_cost is {drop_cost!r}, it must be 0 or more")
+    if not ((weights >= 0.0) & (weights <= 1.0)).all():
+        raise ValueError(f"parked_weight is {parked_weight!r}, it must lie in [0, 1]")
     offered = rates_of(trace, chain, substeps)
     packets = float(offered.sum()) * chain.interval_s / offered.shape[1]
-    price = drop_cost * len(offered) / packets if packets > 0.0 else 0.0
-    total, _, _ = decouple(chain, levels_of(chain, offered, seed, substeps), price, weight)
-    return total / len(offered)
+    levels = levels_of(chain, offered, seed, substeps)
+    found = np.empty(costs.shape)
+    for place in np.ndindex(costs.shape):
+        price = float(costs[place]) * len(offered) / packets if packets > 0.0 else 0.0
+        found[place], _, _ = decouple(chain, levels, price, float(weights[place]))
+    return found / len(offered)
 
 
 def decouple(
-    chain: ServiceChain, levels: Levels, price: float, parked_weight: float, steps: int = STEPS
+    chain: ServiceChain,
+    levels: Levels,
+    price: float,
+    parked_weight: float,
+    *,
+    launch: Launch | None = None,
+    steps: int = STEPS,
 ) -> tuple[float, FloatArray, Lives]:
     """The cheapest lives of all levels, each type paying for its part of what is lost.
 
@@ -140,6 +159,7 @@ def decouple(
         levels: of its types in N intervals.
         price: of a lost packet, in core intervals.
         parked_weight: of a parked core.
+        launch: how levels are launched; at the quickest if None.
         steps: of raising the parts.
 
     Returns:
@@ -152,28 +172,21 @@ def decouple(
     # A packet is worth as many cores at a type as serving it takes there.
     parts = np.where(on_path.any(axis=0), levels.cost / chain.capacity_pps, 0.0)
     parts = np.repeat(parts[:, None] / (on_path @ parts).max(), intervals, axis=1)
-    lives, scratch = new_lives(types, intervals), new_scratch(types, intervals)
-    launch = launch_of(chain)
-    costs = (levels, price, float(parked_weight), launch, on_path, parts)
-    total = compiled(raise_parts)(*costs, lives, scratch, steps, FIRST_STEP, STEP_DECAY)
-    return float(total), parts, lives
-
-
-def new_lives(types: int, intervals: int) -> Lives:
-    """Room for lives."""
-    shape = types, intervals
-    return Lives(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-
-
-def new_scratch(types: int, intervals: int) -> Scratch:
-    """Scratch space for that many NF types and intervals."""
-    return Scratch(
-        on=np.empty(intervals + 1),
-        off=np.empty(intervals + 1),
-        choices=np.zeros((2, intervals), np.int8),
-        price=np.empty(intervals),
-        tried=np.empty((types, intervals)),
+    lives = new_lives(types, intervals)
+    total = compiled(raise_parts)(
+        levels,
+        price,
+        parked_weight,
+        launch_of(chain) if launch is None else launch,
+        on_path,
+        parts,
+        lives,
+        new_scratch(intervals),
+        steps,
+        FIRST_STEP,
+        STEP_DECAY,
     )
+    return float(total), parts, lives
 
 
 def raise_parts(
@@ -208,30 +221,19 @@ def raise_parts(
     """
     types, intervals = parts.shape
     best = -1.0
-    x.tried[:] = parts
+    tried = parts.copy()
+    own = np.empty(intervals)
     for step in range(steps):
         total = 0.0
         for t in range(types):
             for n in range(intervals):
-                x.price[n] = price * x.tried[t, n]
-            total += cheapest(
-                t,
-                levels,
-                x.price,
-                parked_weight,
-                launch,
-                x.on,
-                x.off,
-                x.choices,
-                lives.lost[t],
-                lives.running[t],
-                lives.held[t],
-            )
+                own[n] = price * tried[t, n]
+            total += cheapest(t, levels, own, parked_weight, launch, x, lives)
         if total > best:
             best = total
-            parts[:] = x.tried
+            parts[:] = tried
         for n in range(intervals):
-            shift(n, on_path, lives.lost, first_step / (1.0 + step * decay), x.tried)
+            shift(n, on_path, lives.lost, first_step / (1.0 + step * decay), tried)
     return best
 
 

@@ -1,13 +1,13 @@
-"""An NF type as a stack of levels: what each of them loses where it does not run, and its best life.
+"""An NF type as a stack of levels: what each loses where it does not run, and its cheapest life.
 
 Level j of a type (from 0) stands for its instance number j + 1, whichever that is: it is held in an
 interval if more than j instances are not stopped at the interval's end, and it runs if more than j
-of them run. A level has a short life of its own: off, launching, held, off. Its cheapest life on
-known traffic is a dynamic programme over two states; `flexnfv.model.bound` proves what the sum of
-these says of the model.
+of them run. A level has a short life of its own: off, launching, running or parked, off. Its
+cheapest life on known traffic is a dynamic programme over what it did before; what the sum of these
+says of the model is proven in `flexnfv.model.bound`.
 
 Plain functions, compiled by `flexnfv.compiled`: + - * /, comparisons and whole numbers only, so
-that every machine finds the same bits. T NF types, J levels, N intervals, K sub-steps.
+that every machine finds the same bits. T NF types, J levels, N intervals.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Choices = npt.NDArray[np.int8]
 
-NO_SEED = -1
-"""As a seed: abilities at the highest that jitter allows."""
 SLACK = 1e-9
 """Relative slack for rounding, always to the bound's disadvantage."""
 
-OFF, FRESH, PARKED, RUNS = range(4)
-"""What a level does in an interval."""
+OFF, PARKED, RUNS, FRESH = range(4)
+"""What a level does in an interval. It is parked before it is off, and launched before it runs."""
 
 
 class Launch(NamedTuple):
@@ -60,7 +58,7 @@ class Levels(NamedTuple):
         idle: what a level loses in an interval in which it does not run, [T, J, N].
         fresh: what it loses in the last interval of its launch, [T, J, N].
         beyond: what a type loses although all its levels run, [T, N].
-        count: levels of each type, [T].
+        size: levels of each type, [T].
         least: levels that always run, [T].
         initial: levels that run in the first interval, [T].
         cost: cores of one instance, [T].
@@ -69,10 +67,51 @@ class Levels(NamedTuple):
     idle: FloatArray
     fresh: FloatArray
     beyond: FloatArray
-    count: IntArray
+    size: IntArray
     least: IntArray
     initial: IntArray
     cost: FloatArray
+
+
+class Lives(NamedTuple):
+    """The lives of all types' levels, [T, N] each.
+
+    Attributes:
+        lost: packets that are lost at a type or before it.
+        running: levels that run or are launched.
+        held: levels that are not off.
+    """
+
+    lost: FloatArray
+    running: IntArray
+    held: IntArray
+
+
+class Scratch(NamedTuple):
+    """Scratch space of `cheapest`.
+
+    Attributes:
+        off, parked, ran: what a level still has to pay from an interval on that it was off, was
+            parked or ran before, [N + 1].
+        choices: what it does then, by what it did before, [3, N].
+    """
+
+    off: FloatArray
+    parked: FloatArray
+    ran: FloatArray
+    choices: Choices
+
+
+def new_lives(types: int, intervals: int) -> Lives:
+    """Room for lives."""
+    shape = types, intervals
+    return Lives(np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+
+
+def new_scratch(intervals: int) -> Scratch:
+    """Scratch space for that many intervals."""
+    off, parked, ran = np.zeros((3, intervals + 1))
+    return Scratch(off, parked, ran, np.zeros((3, intervals), np.int8))
 
 
 def launch_of(chain: ServiceChain) -> Launch:
@@ -112,7 +151,7 @@ def levels_of(
         idle=np.zeros(shape),
         fresh=np.zeros(shape),
         beyond=np.zeros((chain.types, len(offered))),
-        count=np.array(count, np.int64),
+        size=np.array(count, np.int64),
         least=np.array(chain.min_instances, np.int64),
         initial=np.array(chain.initial_instances, np.int64),
         cost=np.array(chain.cores_per_instance, np.float64),
@@ -183,8 +222,8 @@ def fill(
     intervals, rates = offered.shape
     for n in range(intervals):
         s.interval[0] = n
-        for t in range(levels.count.shape[0]):
-            count = levels.count[t]
+        for t in range(levels.size.shape[0]):
+            count = levels.size[t]
             if through[t] <= 0.0 or count == 0:
                 continue
             best = -1.0
@@ -277,8 +316,8 @@ def split(demand: float, count: int, launches: int, sums: FloatArray, found: Flo
         own = sums[j + 1, 0] - sums[j, 0]
         found[0, j] += min(max(demand - sums[j, 0], 0.0), own)
         helped = min(max(demand - launched * launches - sums[j, 0], 0.0), own)
-        found[1, j] += min(helped, own - launched)
-    return max(0.0, demand - sums[count, 0])
+        found[1, j] += min(helped, max(0.0, own - launched))
+    return float(max(0.0, demand - sums[count, 0]))
 
 
 def cheapest(
@@ -287,12 +326,8 @@ def cheapest(
     price: FloatArray,
     parked: float,
     launch: Launch,
-    on: FloatArray,
-    off: FloatArray,
-    choices: Choices,
-    lost: FloatArray,
-    running: IntArray,
-    held: IntArray,
+    x: Scratch,
+    lives: Lives,
 ) -> float:
     """The cheapest lives of a type's levels, each by itself.
 
@@ -302,25 +337,23 @@ def cheapest(
         price: of a packet that is lost in each interval, in core intervals, [N].
         parked: weight of a parked core.
         launch: see `Launch`.
-        on, off: scratch space, [N + 1] each.
-        choices: scratch space, [2, N].
-        lost: what these lives lose in each interval, filled, [N].
-        running, held: levels that run (launching ones too) and that are held, filled, [N].
+        x: scratch space.
+        lives: the type's row is filled.
 
     Returns:
         What they cost, in core intervals.
     """
-    intervals = price.shape[0]
+    least = levels.least[t]
     total = 0.0
-    for n in range(intervals):
-        lost[n] = levels.beyond[t, n]
-        running[n] = levels.least[t]
-        held[n] = levels.least[t]
-        total += price[n] * lost[n] + levels.cost[t] * levels.least[t]
-    for j in range(levels.least[t], levels.count[t]):
+    for n in range(price.shape[0]):
+        lives.lost[t, n] = levels.beyond[t, n]
+        lives.running[t, n] = least
+        lives.held[t, n] = least
+        total += price[n] * levels.beyond[t, n] + levels.cost[t] * least
+    for j in range(least, levels.size[t]):
         starts = j < levels.initial[t]
-        total += cheapest_of_level(t, j, starts, levels, price, parked, launch, on, off, choices)
-        follow(t, j, starts, levels, launch, choices, lost, running, held)
+        total += cheapest_of_level(t, j, starts, levels, price, parked, launch, x)
+        follow(t, j, starts, levels, launch, x.choices, lives)
     return total
 
 
@@ -332,56 +365,58 @@ def cheapest_of_level(
     price: FloatArray,
     parked: float,
     launch: Launch,
-    on: FloatArray,
-    off: FloatArray,
-    choices: Choices,
+    x: Scratch,
 ) -> float:
     """What the cheapest life of a level costs; see `cheapest`.
 
     Args:
         starts: whether it runs in the first interval, which nothing can change.
-        on, off: filled with what is still to be paid from each interval on, if the level was held
-            in the one before or not.
-        choices: filled with what it does in either case; FRESH: it begins to be launched.
+        x: filled with what is still to be paid from each interval on, after it did what in the one
+            before, and with what it does then; FRESH: it begins to be launched.
     """
     intervals = price.shape[0]
     idle = levels.idle[t, j]
     runs = levels.cost[t]
     kept = parked * runs
-    on[intervals] = 0.0
-    off[intervals] = 0.0
+    after_launch = x.ran if launch.partly else x.parked
+    x.off[intervals] = 0.0
+    x.parked[intervals] = 0.0
+    x.ran[intervals] = 0.0
     launching = 0.0
     for n in range(intervals - 1, 0, -1):
         loss = price[n] * idle[n]
-        off[n] = loss + off[n + 1]
-        choices[0, n] = OFF
-        on[n] = off[n]
-        choices[1, n] = OFF
+        x.ran[n] = runs + x.ran[n + 1]
+        x.choices[RUNS, n] = RUNS
+        if kept + loss + x.parked[n + 1] < x.ran[n]:
+            x.ran[n] = kept + loss + x.parked[n + 1]
+            x.choices[RUNS, n] = PARKED
+        x.off[n] = loss + x.off[n + 1]
+        x.choices[OFF, n] = OFF
+        x.parked[n] = x.off[n]
+        x.choices[PARKED, n] = OFF
+        if x.ran[n] < x.parked[n]:
+            x.parked[n] = x.ran[n]
+            x.choices[PARKED, n] = x.choices[RUNS, n]
         # While it is launched it loses all of its part, except in the launch's last interval.
         launching += loss
         if n + launch.intervals < intervals:
             launching -= price[n + launch.intervals] * idle[n + launch.intervals]
         last = n + launch.intervals - 1
-        if last < intervals:
-            cost = launch.intervals * runs + launching
+        if launch.intervals == 0:
+            if x.ran[n] < x.off[n]:
+                x.off[n] = x.ran[n]
+                x.choices[OFF, n] = x.choices[RUNS, n]
+        elif last < intervals:
+            cost = launch.intervals * runs + launching + after_launch[last + 1]
             if launch.partly:
                 cost += price[last] * (levels.fresh[t, j, last] - idle[last])
-            cost += on[last + 1]
-            if launch.intervals > 0 and cost < off[n]:
-                off[n] = cost
-                choices[0, n] = FRESH
-        if kept + loss + on[n + 1] < on[n]:
-            on[n] = kept + loss + on[n + 1]
-            choices[1, n] = PARKED
-        if runs + on[n + 1] < on[n]:
-            on[n] = runs + on[n + 1]
-            choices[1, n] = RUNS
-        if launch.intervals == 0 and on[n] < off[n]:
-            off[n] = on[n]
-            choices[0, n] = choices[1, n]
-    if starts:
-        return runs + on[1]
-    return price[0] * idle[0] + off[1]
+            if cost < x.off[n]:
+                x.off[n] = cost
+                x.choices[OFF, n] = FRESH
+    total = runs + x.ran[1]
+    if not starts:
+        total = price[0] * idle[0] + x.off[1]
+    return float(total)
 
 
 def follow(
@@ -391,22 +426,22 @@ def follow(
     levels: Levels,
     launch: Launch,
     choices: Choices,
-    lost: FloatArray,
-    running: IntArray,
-    held: IntArray,
+    lives: Lives,
 ) -> None:
     """Follow a level's cheapest life: add what it loses and where it runs; see `cheapest`."""
     idle = levels.idle[t, j]
     intervals = idle.shape[0]
-    is_held = starts
+    lost, running, held = lives.lost[t], lives.running[t], lives.held[t]
+    before = OFF
     if starts:
+        before = RUNS
         running[0] += 1
         held[0] += 1
     else:
         lost[0] += idle[0]
     n = 1
     while n < intervals:
-        choice = choices[1 if is_held else 0, n]
+        choice = choices[before, n]
         if choice == FRESH:
             for k in range(n, n + launch.intervals):
                 running[k] += 1
@@ -414,13 +449,13 @@ def follow(
                 is_last = launch.partly and k == n + launch.intervals - 1
                 lost[k] += levels.fresh[t, j, k] if is_last else idle[k]
             n += launch.intervals
-            is_held = True
+            before = RUNS if launch.partly else PARKED
             continue
-        is_held = choice != OFF
         if choice == RUNS:
             running[n] += 1
         else:
             lost[n] += idle[n]
-        if is_held:
+        if choice != OFF:
             held[n] += 1
+        before = choice
         n += 1

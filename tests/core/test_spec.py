@@ -23,6 +23,7 @@ from flexnfv.spec import (
     policy_spec,
     pretrained,
     trace_spec,
+    with_pairs,
 )
 from flexnfv.traces import load_trace
 
@@ -199,3 +200,23 @@ def test_what_states_no_type_takes_anything() -> None:
 
     assert annotated(bare)["a"] is Any
     assert annotated(bare)["b"] is int
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "found"),
+    [
+        ("forecast", {"drop_cost": "30"}, "forecast:drop_cost=30"),
+        ("forecast:drop_cost=5,window=3", {"drop_cost": "30"}, "forecast:drop_cost=30,window=3"),
+        ("forecast:drop_cost=5", {"drop_cost": None}, "forecast"),
+        ("forecast", {"drop_cost": None}, "forecast"),
+        ("run/1:3/a.onnx:transfer=true", {"d": "1"}, "run/1:3/a.onnx:transfer=true,d=1"),
+        ("'a,b:c.onnx':d=2", {"d": "1"}, "'a,b:c.onnx':d=1"),
+        ("learned:bundle='a,b.onnx'", {"d": "1"}, "learned:bundle='a,b.onnx',d=1"),
+    ],
+)
+def test_parameters_of_a_spec_are_changed_and_the_rest_is_left(
+    text: str, changes: dict[str, str | None], found: str
+) -> None:
+    assert with_pairs(text, changes) == found
+    wanted = {key: value for key, value in changes.items() if value is not None}
+    assert wanted.items() <= policy_spec(found).pairs.items()

@@ -20,6 +20,7 @@ toy = toykit:ToyBackend
 [flexnfv.policies]
 ample = toykit:Ample
 slow = toykit:Slow
+told = toykit:Told
 mortal = toykit:Mortal
 oracle = toykit:Oracle
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,23 @@ import pytest
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation import Result
-from flexnfv.evaluation.candidates import Candidate, candidate, judged_by, rules_of, sweeps
+from flexnfv.evaluation.bounds import bounded, proven
+from flexnfv.evaluation.candidates import (
+    Candidate,
+    candidate,
+    judged_by,
+    rule_settings,
+    rules_of,
+    sweeps,
+)
 from flexnfv.evaluation.cost import best_setting, cheapest_within, cost, gap_closed
 from flexnfv.evaluation.drop_targets import THE_RULE, drop_targets
 from flexnfv.evaluation.gap import HINDSIGHT, Gaps
 from flexnfv.evaluation.grid import Grid
 from flexnfv.evaluation.statistics import Draws, Sample
 from flexnfv.evaluation.sums import QUANTITIES
+from flexnfv.model.bound import lower_bound
+from flexnfv.policy import make_policy
 from flexnfv.traces import Trace
 from tests.policies.networks import write_random_bundle
 
@@ -190,9 +201,25 @@ def test_rules_are_those_with_a_sweep_and_without_foresight(kit: Path) -> None:
     named = [candidate(text) for text in ("ample:spare=1.3", "oracle", "clairvoyant", "slow")]
     assert rules_of(named) == ("ample", "slow")
     assert rules_of(named, ["watermark"]) == ("watermark",)
+    assert rules_of(named, ["told"]) == ("told",)
+    with pytest.raises(InputError, match="unknown rule 'clairvoyant'"):
+        rules_of(named, ["clairvoyant"])
     with pytest.raises(InputError, match="did you mean 'watermark'"):
         rules_of(named, ["watermrk"])
     assert any(one.front == "watermark" for one in sweeps(named, ["watermark"]))
+
+
+def test_a_rule_is_told_what_drops_cost_and_may_stop_parked_instances(kit: Path) -> None:
+    free = rule_settings("told", (30.0, 300.0), parked_weight=0.0)
+    assert free == [
+        {"spare": spare, "drop_cost": drop_cost} for spare in (1.0, 1.2) for drop_cost in (30, 300)
+    ]
+    weighted = rule_settings("told", (30.0, 300.0), parked_weight=0.3)
+    assert len(weighted) == 4 * len(free)
+    assert {one["park_timeout"] for one in weighted} == {10, 60, 300, float("inf")}
+    swept = sweeps([candidate("told")], drop_costs=(30.0,), parked_weight=0.3)
+    assert swept[0].specs == ("told:spare=1,drop_cost=30,park_timeout=10",)
+    make_policy("told:spare=1,drop_cost=30,park_timeout=inf")
 
 
 def test_costs_of_a_run_are_those_of_its_records(bench: Callable[..., Result]) -> None:
@@ -227,6 +254,32 @@ def test_a_bundle_is_told_the_drop_cost_that_it_is_judged_by(
     assert gaps.standings["mine"][1e6].settings[0] == f"mine [drop_cost={most:g}]"
     assert len(result.fronts["mine"].points) >= 11
     assert "mine" in result.placements["watermark"]
+    assert gaps.proven
+    for by_cost in gaps.standings.values():
+        for at in by_cost.values():
+            assert (at.to_bound > 1 - 1e-9).all()  # the clairvoyant may reach it
+    alone = result.on("stairs").gaps
+    assert alone is not None
+    assert alone.bound[100.0].tolist() == [gaps.bound[100.0][1]]
+
+
+def test_bounds_are_means_over_seeds_whoever_shares_the_work() -> None:
+    grid, _ = known()
+    grid = replace(grid, seeds=(0, 1, 2), drop_costs=(30.0, 300.0))
+    told: list[int] = []
+    found = proven(grid, parked_weight=0.0, tick=told.append)
+    shared = proven(grid, parked_weight=0.0, workers=2)
+    one = [lower_bound(grid.chain, grid.traces[1], 300.0, 0.0, seed) for seed in grid.seeds]
+    assert found[300.0][1] == pytest.approx(np.mean(one))
+    assert (found[300.0] == shared[300.0]).all()
+    assert sum(told) == 3 * sum(grid.lengths.values())
+
+
+def test_what_is_no_model_or_lets_instances_die_has_no_proven_bound() -> None:
+    grid, _ = known()
+    assert bounded(grid)
+    assert not bounded(replace(grid, backend="toy"))
+    assert not bounded(replace(grid, options={"death_rate_per_s": 0.01}))
 
 
 @pytest.mark.parametrize("drop_costs", [(), (0.0,), (float("inf"),)])

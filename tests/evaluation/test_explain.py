@@ -135,7 +135,8 @@ def test_what_came_is_the_demand_behind_the_decision(found: Explanation) -> None
             bool((offered[k + first : k + last + 1] > 5e6).any()) for k in range(len(offered) - 1)
         ]
         assert found.came(horizon, rate).tolist() == wanted
-    assert found.came(16.0, rate)[JUMP - 2] and not found.came(None, rate)[JUMP - 2]
+    assert found.came(16.0, rate)[JUMP - 2]
+    assert not found.came(None, rate)[JUMP - 2]
 
 
 def test_the_coverage_counts_how_often_a_level_was_exceeded(found: Explanation) -> None:

@@ -12,6 +12,24 @@ from flexnfv.evaluation import Result, report
 from flexnfv.traces import Trace
 
 
+def test_the_report_shows_costs_trace_by_trace_and_drop_targets(
+    bench: Callable[..., Result], tmp_path: Path
+) -> None:
+    result = bench(("ample", "static"), sweep=True, seeds=1, drop_costs=(100.0,), rules=["ample"])
+    report.write(result, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for section in ("Cost against the best rule and the bound", "Drop targets"):
+        assert f"<h2>{section}</h2>" in page
+    for heading in ("[these traces]", "[traffic of this kind]", "worst trace", "gap closed"):
+        assert heading in page
+    by_trace = page.partition("Trace by trace, drop cost 100")[2].partition("</table>")[0]
+    gaps = result.gaps
+    assert gaps is not None
+    for place, trace in enumerate(result.grid.traces):
+        bound, rule = gaps.bound[100.0][place], gaps.rule_costs[100.0][place]
+        assert f"<td>{trace.name}</td><td>{bound:.2f}</td><td>{rule:.2f}</td>" in by_trace
+
+
 def test_names_of_policies_and_traces_inject_nothing(
     bench: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -24,3 +24,9 @@ def test_a_comparison_is_told_of_whole(bench: Callable[..., Result], width: int)
         assert one.name in shown
     for heading in ("drops % [95 %]", "cores [95 %]", "no more drops", "settings"):
         assert heading in shown
+    for title in ("J against the rule, %", "gap closed: mean", "J / bound: mean", "≤ 0.1 %"):
+        assert title in shown
+    assert "no proof" in shown  # of a bound on what the toy backend does
+    assert result.gaps is not None
+    for rule in result.gaps.rule.values():
+        assert rule in shown

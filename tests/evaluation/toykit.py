@@ -86,6 +86,16 @@ class Ample(BasePolicy):
         return np.maximum(np.ceil(need), 1).astype(np.int64)
 
 
+class Told(Ample):
+    """Can be told what drops cost, and when to stop parked instances; makes nothing of it."""
+
+    sweep = ("spare", (1.0, 1.2))
+
+    def __init__(self, spare=1.1, drop_cost=100.0, park_timeout=None):
+        super().__init__(spare)
+        self.drop_cost, self.park_timeout = drop_cost, park_timeout
+
+
 class Slow(Ample):
     """Takes its time, unless TOY_FAST is set."""
 

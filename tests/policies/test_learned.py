@@ -14,6 +14,8 @@ from flexnfv.observation import ObservationEncoder
 from flexnfv.policies.bundle import INPUT, OUTPUT, read_bundle, write_bundle
 from flexnfv.policies.learned import Learned
 from flexnfv.policy import make_policy
+from flexnfv.policy_batch import group
+from flexnfv.reading import Reading
 from tests.policies.networks import ACTIONS, metadata, network, write_random_bundle
 from tests.policies.readings import reading
 from tests.policies.test_watermark import random_reading
@@ -64,6 +66,30 @@ def test_a_batch_is_decided_as_its_readings_one_by_one(path: Path) -> None:
         given = together.decide(batch)
         for index, policy in enumerate(alone):
             assert (policy.decide(batch[index]) == given[index]).all()
+
+
+def test_rows_of_a_batch_may_have_drop_costs_of_their_own(path: Path) -> None:
+    costs = np.array([20.0, 300.0, 9000.0])
+    specs = [f"{path}:drop_cost={cost:g}" for cost in costs]
+    assert len({group(spec) for spec in specs}) == 1
+    together = Learned(path, drop_cost=costs)
+    together.reset(CHAIN)
+    alone = [Learned(path, drop_cost=cost) for cost in costs]
+    for policy in alone:
+        policy.reset(CHAIN)
+    rng, differs = np.random.default_rng(6), False
+    for _ in range(30):
+        now = random_reading(rng)
+        found = together.decide(Reading.stack([now] * len(costs)))
+        assert found.tolist() == [policy.decide(now).tolist() for policy in alone]
+        differs = differs or len(np.unique(found, axis=0)) > 1
+    assert differs
+
+
+@pytest.mark.parametrize(("costs", "says"), [([20.0, -1.0], "positive"), ([20.0, 1e9], "knows")])
+def test_every_drop_cost_of_a_batch_is_checked(path: Path, costs: list[float], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Learned(path, drop_cost=np.array(costs))
 
 
 def test_the_number_of_chains_may_change(path: Path) -> None:

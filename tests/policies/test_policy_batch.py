@@ -50,7 +50,7 @@ SETTINGS = {
         "queueing:overflow=1e-4,window=3",
         "queueing:overflow=0.2,window=40,park_timeout=4",
     ),
-    "clairvoyant": ("clairvoyant", "clairvoyant:margin=-0.2", "clairvoyant:margin=0.05"),
+    "clairvoyant": ("clairvoyant", "clairvoyant:drop_cost=10", "clairvoyant:parked_weight=0"),
     "random": ("random", "random:seed=3"),
 }
 

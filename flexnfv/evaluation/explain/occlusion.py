@@ -164,8 +164,7 @@ class Replay:
             moments.mean_pps,
             self._parked_weight,
             self._launch,
-            self._tuning.first_use,
-            self._tuning.regret,
+            self._tuning,
             found,
         )
         return found
@@ -216,13 +215,20 @@ def provide_all(
     mean_pps: FloatArray,
     parked_weight: float,
     launch: float,
-    first_use: float,
-    regret: float,
+    tuning: Tuning,
     found: Answers,
 ) -> None:
     """Decide at every moment by itself; see `flexnfv.provision.provide`."""
     for n in range(len(drop_cost)):
-        prices = Prices(drop_cost[n], mean_pps[n], parked_weight, launch, first_use, regret)
+        prices = Prices(
+            drop_cost[n],
+            mean_pps[n],
+            parked_weight,
+            launch,
+            tuning.first_use,
+            tuning.regret,
+            tuning.stay,
+        )
         capacity = provide(
             states[n, 0],
             states[n, 1],

@@ -12,7 +12,6 @@ from flexnfv.compiled import compiled
 from flexnfv.decision import Decision
 from flexnfv.errors import InputError
 from flexnfv.memory import (
-    FLOOR,
     LEVEL,
     LEVELS,
     TRAFFIC,
@@ -22,6 +21,7 @@ from flexnfv.memory import (
     describe_traffic,
     rhythm,
 )
+from flexnfv.policies.exceedance import Exceedance
 from flexnfv.policies.learned import Learned
 from flexnfv.policy import Foreseen, State, instance, policy_class
 from flexnfv.reading import Reading
@@ -40,8 +40,7 @@ class Decisions(NamedTuple):
             network saw it, [K, LEVELS].
         exceedance: the same as provided for, corrected, and for every horizon, [K, LEVELS, 1 + H].
         expected, seen: what the correction rests on, [K, BUCKETS].
-        mean_pps: demand so far, [K].
-        drop_cost: that was acted on, core intervals, [K].
+        mean_pps, drop_cost: mean demand and core intervals that it was decided at, [K].
         states: running, parked and launching instances when it was decided, [K, 3, T].
         targets, spares: decided, [K, T].
     """
@@ -107,8 +106,8 @@ class Watched(Learned):
         decision = Decision.of(super().decide(reading))
         state = self.export_state()
         traffic, level = _described(state, self._levels)
-        total, age = float(state["total"][0]), float(state["age"][0])
-        target = self.drop_target is not None
+        assert isinstance(self._decider, Exceedance)
+        drop_cost, mean_pps = self._decider.paid[0]
         kept: dict[str, Any] = {
             name: state[name][0] for name in ("predicted", "exceedance", "expected", "seen")
         }
@@ -117,8 +116,8 @@ class Watched(Learned):
             | {
                 "traffic": traffic,
                 "level": level,
-                "mean_pps": max(total / age, FLOOR * self._levels.rate[0]),
-                "drop_cost": np.exp(state["balance"][0, 3]) if target else self.drop_cost,
+                "drop_cost": drop_cost,
+                "mean_pps": mean_pps,
                 "states": np.stack(
                     [reading.running, reading.blocked + reading.draining, reading.launching]
                 ).reshape(3, -1),
