@@ -34,7 +34,7 @@ def list_policies(*, json: bool = False) -> None:
         }
         for name, point in registered().items()
     ] + [
-        {"name": name, "package": "flexnfv", "summary": _card(bundle).split("\n\n")[1]}
+        {"name": name, "package": "flexnfv", "summary": _summary_of(_card(bundle))}
         for name, bundle in pretrained().items()
     ]
     if json:
@@ -155,8 +155,13 @@ def _answers(metadata: Metadata) -> str:
 
 
 def _card(bundle: Path) -> str:
-    """The model card beside a pretrained bundle; its second paragraph sums it up."""
+    """The model card beside a pretrained bundle."""
     return bundle.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def _summary_of(card: str) -> str:
+    """The paragraph behind the card's title."""
+    return " ".join(card.split("\n\n")[1].split())
 
 
 def _summary(factory: object) -> str:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill as fill_text
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,8 @@ from flexnfv.suite.table import SCOPES, rank, read_all
 
 BEGIN: Final = "<!-- figures: written by `python -m flexnfv.suite.card` -->\n"
 END: Final = "<!-- end of figures -->\n"
+WIDTH: Final = 80
+"""Columns of the card's prose, which a terminal shows too."""
 HEADING: Final = (
     "traffic",
     "parked weight",
@@ -58,7 +61,8 @@ def facts(bundle: Path) -> str:
     """What the bundle says of itself, as a table."""
     content, told = bundle.read_bytes(), read_metadata(bundle)
     rows = {
-        "bundle": f"{len(content) / 1000:.0f} kB, SHA-256 `{digest(bundle)}`",
+        "SHA-256": f"`{digest(bundle)}`",
+        "size": f"{len(content) / 1000:.0f} kB",
         "training seeds": ", ".join(map(str, told.seeds)),
         "trained on": ", ".join(told.traces.get("train", ())),
         "drop cost unless told": f"{told.drop_cost:g}",
@@ -119,11 +123,13 @@ def figures(
     if not own:
         return f"{facts(bundle)}\nIt has not been submitted to suite {suite.version}.\n"
     others = [one for one in submissions if one is not own[0]]
-    return (
-        f"{facts(bundle)}\nSuite {suite.version}: the cost J relative to that of the best rule at "
-        "that drop cost (less is better), and the share that it closes of the gap between rule and "
-        "bound. `flexnfv suite verify` runs it again.\n\n" + scores(own[0], others, bound, suite)
+    told = fill_text(
+        f"Suite {suite.version}: the cost J relative to that of the best rule at that drop cost "
+        "(less is better), and the share that it closes of the gap between rule and bound. "
+        "`flexnfv suite verify` runs it again.",
+        WIDTH,
     )
+    return f"{facts(bundle)}\n{told}\n\n{scores(own[0], others, bound, suite)}"
 
 
 @dataclass(frozen=True)

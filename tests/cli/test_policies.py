@@ -83,6 +83,9 @@ def test_a_pretrained_bundle_has_a_card_and_tells_of_itself(
     assert code == 0
     for heading in ("## What it is for", "## Traffic", "## Scores", "## Limits", "## How"):
         assert heading in out
+    prose = [line for line in out.splitlines() if not line.startswith("|")]
+    assert max(map(len, prose)) <= 80
+    assert json.loads(run(capsys, "show", name, "--json")[1])["card"] == out
 
 
 def test_a_bundle_of_another_chain_is_refused_with_the_difference(
