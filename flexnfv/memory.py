@@ -50,6 +50,20 @@ QUIET: Final = 6
 """Rows below the lowest level, half a decade of the natural logarithm each, that the demand's
 next value is remembered by."""
 QUIET_WIDTH: Final = 0.5
+ORDER: Final = 8
+"""Readings that the autoregression weighs, beside a constant and the reading a period ago."""
+FORGETTING: Final = 0.998
+"""Discount per interval of what the autoregression was fitted to."""
+MOST_UNSURE: Final = 1e3
+"""Trace of the autoregression's covariance above which it is scaled down: a silent link teaches
+nothing, and forgetting alone would let it grow without bound."""
+ERRORS: Final = (512.0, 4096.0)
+"""Intervals that histograms of the autoregression's errors look back on."""
+ERROR_BINS: Final = 72
+"""Bins of these, a quarter of a standard deviation each, from -9 to 9."""
+ERROR_WIDTH: Final = 0.25
+LEAST_ERROR: Final = 0.01
+"""Standard deviation of the errors, at least."""
 FLOOR: Final = 0.1
 """Demand, relative to the lowest level, below which it counts as silence."""
 LONGEST: Final = 1e4
@@ -66,6 +80,7 @@ TRAFFIC: Final = (
     *("silence_64", "silence_1024", "silent_for"),
     *("age", "mean_ever", "spread_64", "spread_1024"),
     *("rhythm", "rhythm_ratio", "correlation", "period"),
+    *("forecast", "forecast_error"),
 )
 """Features of the traffic, in the order of a row."""
 LEVEL: Final = (
@@ -74,7 +89,8 @@ LEVEL: Final = (
     *(f"level_above_{span:g}" for span in RATES),
     *("next_above", "next_seen", "since_above", "stay"),
     *(f"crossings_{span:g}" for span in CROSSINGS),
-    *("rhythm_distance", "mean_distance"),
+    *("rhythm_distance", "mean_distance", "forecast_distance"),
+    *(f"error_above_{span:g}" for span in ERRORS),
 )
 """Features of a level, in the order of a row."""
 
@@ -127,6 +143,11 @@ class Memory(NamedTuple):
         spread: running variance, [B, 2].
         products, variance: running products with what was a lag ago, [B, LAGS + 1], and their
             scale, [B].
+        coefficients, covariance: of the autoregression, [B, ORDER + 2] and its square.
+        regressors: what the forecast was made of, [B, ORDER + 2].
+        forecast: of the next logarithm, [B].
+        error: running variance of the forecast's errors, [B].
+        error_shares: histograms of errors relative to their deviation, [B, spans, ERROR_BINS].
         change_shares: histograms of changes, [B, spans, CHANGES].
         level_shares: histograms of levels, [B, spans, LEVELS + 1].
         next_counts: by the row that the demand was in, where it went next, [B, rows, LEVELS + 1].
@@ -153,6 +174,12 @@ class Memory(NamedTuple):
     spread: FloatArray
     products: FloatArray
     variance: FloatArray
+    coefficients: FloatArray
+    covariance: FloatArray
+    regressors: FloatArray
+    forecast: FloatArray
+    error: FloatArray
+    error_shares: FloatArray
     change_shares: FloatArray
     level_shares: FloatArray
     next_counts: FloatArray
@@ -187,6 +214,12 @@ class Memory(NamedTuple):
             spread=zeros(2),
             products=zeros(LAGS + 1),
             variance=zeros(),
+            coefficients=zeros(ORDER + 2),
+            covariance=zeros(ORDER + 2, ORDER + 2),
+            regressors=zeros(ORDER + 2),
+            forecast=zeros(),
+            error=np.full(links, 0.01),
+            error_shares=zeros(len(ERRORS), ERROR_BINS),
             change_shares=zeros(len(RATES), CHANGES),
             level_shares=zeros(len(RATES), LEVELS + 1),
             next_counts=zeros(rows, LEVELS + 1),
@@ -197,6 +230,11 @@ class Memory(NamedTuple):
             since_above=np.full((links, LEVELS), LONGEST),
             crossings=zeros(len(CROSSINGS), LEVELS),
         )
+        memory.coefficients[:, 1] = 1.0
+        memory.covariance[:] = np.eye(ORDER + 2)
+        places = (np.arange(ERROR_BINS) + 0.5) * ERROR_WIDTH - 0.5 * ERROR_BINS * ERROR_WIDTH
+        usual = np.exp(-0.5 * places**2)
+        memory.error_shares[:] = usual / usual.sum()
         for change in PRESUMED:
             place = int((change - LOWEST_CHANGE) / CHANGE_WIDTH)
             memory.change_shares[:, :, place] += 1.0 / len(PRESUMED)
@@ -246,7 +284,9 @@ def remember(memory: Memory, b: int, demand_pps: float, levels: Levels) -> None:
             memory.jumps[b, i, j] += step_of(RATES[j], age + 1.0) * (jump - memory.jumps[b, i, j])
     remember_extremes(memory, b, now, size, demand_pps <= FLOOR * lowest)
     remember_places(memory, b, now, change, first, levels)
+    learn_errors(memory, b, now, first)
     remember_rhythm(memory, b, now)
+    make_forecast(memory, b)
     remember_levels(memory, b, demand_pps, first, levels)
 
 
@@ -330,6 +370,59 @@ def remember_rhythm(memory: Memory, b: int, now: float) -> None:
         products[lag] += step * (off * (history[lag] - mean) - products[lag])
 
 
+def learn_errors(memory: Memory, b: int, now: float, first: bool) -> None:
+    """Fit the autoregression to what came (recursive least squares), and remember its error.
+
+    Source: Ljung, Söderström, "Theory and Practice of Recursive Identification", 1983, ch. 2.
+    """
+    if first:
+        return
+    count = ORDER + 2
+    error = now - memory.forecast[b]
+    deviation = sqrt(memory.error[b]) + LEAST_ERROR
+    place = int(error / deviation / ERROR_WIDTH + 0.5 * ERROR_BINS)
+    place = min(max(place, 0), ERROR_BINS - 1)
+    for i in range(len(ERRORS)):
+        step = step_of(ERRORS[i], memory.age[b] + 15.0)
+        for j in range(ERROR_BINS):
+            memory.error_shares[b, i, j] *= 1.0 - step
+        memory.error_shares[b, i, place] += step
+    bounded = min(max(error, -8.0 * deviation), 8.0 * deviation)
+    memory.error[b] += step_of(128.0, memory.age[b] + 4.0) * (bounded * bounded - memory.error[b])
+    regressors, covariance = memory.regressors[b], memory.covariance[b]
+    gain = np.zeros(count)
+    scale = FORGETTING
+    for i in range(count):
+        for j in range(count):
+            gain[i] += covariance[i, j] * regressors[j]
+        scale += regressors[i] * gain[i]
+    trace = 0.0
+    for i in range(count):
+        memory.coefficients[b, i] += gain[i] / scale * bounded
+        for j in range(count):
+            covariance[i, j] = (covariance[i, j] - gain[i] * gain[j] / scale) / FORGETTING
+        trace += covariance[i, i]
+    if trace > MOST_UNSURE:
+        for i in range(count):
+            for j in range(count):
+                covariance[i, j] *= MOST_UNSURE / trace
+
+
+def make_forecast(memory: Memory, b: int) -> None:
+    """Forecast the next logarithm from the readings that went before and the one a period ago."""
+    mean, history, regressors = memory.means[b, 3], memory.history[b], memory.regressors[b]
+    period, _ = rhythm(memory, b)
+    regressors[0] = 0.1
+    for i in range(ORDER):
+        regressors[1 + i] = history[i] - mean
+    regressors[ORDER + 1] = history[period - 1] - mean if period > 0 else 0.0
+    forecast = mean
+    for i in range(ORDER + 2):
+        forecast += memory.coefficients[b, i] * regressors[i]
+    lowest, highest = memory.lowest[b, 1] - 1.0, memory.highest[b, 2] + 1.0
+    memory.forecast[b] = min(max(forecast, lowest), highest)
+
+
 def remember_levels(
     memory: Memory, b: int, demand_pps: float, first: bool, levels: Levels
 ) -> None:
@@ -408,6 +501,8 @@ def describe_traffic(memory: Memory, b: int, levels: Levels, row: FloatRows) -> 
         history[period - 1] - now if period > 0 else 0.0,
         products[1] / (memory.variance[b] + 1e-9),
         log(float(max(period, 1))) / 2.0,
+        memory.forecast[b] - now,
+        log(sqrt(memory.error[b]) + LEAST_ERROR) + 2.0,
     )
     for i in range(len(rest)):
         row[at + i] = rest[i]
@@ -471,3 +566,9 @@ def describe_level(
     )
     for i in range(len(rest)):
         row[at + i] = rest[i]
+    at += len(rest)
+    away = (level - memory.forecast[b]) / (sqrt(memory.error[b]) + LEAST_ERROR)
+    row[at] = min(max(away, -10.0), 10.0) / 3.0
+    for i in range(len(ERRORS)):
+        share = share_above(memory.error_shares[b, i], away / ERROR_WIDTH + 0.5 * ERROR_BINS)
+        row[at + 1 + i] = log(share + 1e-4) / 3.0 + 1.0

@@ -65,7 +65,9 @@ class Prices(NamedTuple):
 
     Attributes:
         drop_cost: losing one interval's mean demand.
-        mean: that demand, packets/s.
+        mean: that demand, packets/s, as far as it is known.
+        usual: the same with what links usually carry in it, which decides what is kept and
+            launched: a link that has been silent so far must not keep all that a jump could need.
         parked: a parked core for an interval.
         launch: intervals that a launch takes.
         first_use: share of the highest use within a horizon that is lost to a launch that comes
@@ -76,6 +78,7 @@ class Prices(NamedTuple):
 
     drop_cost: float
     mean: float
+    usual: float
     parked: float
     launch: float
     first_use: float
@@ -218,7 +221,7 @@ def provide(
     cores = 0.0
     for t in range(len(targets)):
         cores += types.cores[t] / types.capacity[t]
-    full_use = prices.drop_cost / (prices.mean * cores)
+    full_use = prices.drop_cost / (prices.usual * cores)
     capacity = best_capacity(running + parked, exceedance, area, levels, types, prices)
     for t in range(len(targets)):
         here = running[t] + parked[t]
@@ -240,3 +243,67 @@ def provide(
             targets[t] = min(run, here) + launching[t] if run <= here else run
             spares[t] = max(pool - launching[t] - max(run, running[t]), 0)
     return capacity
+
+
+def imagine(
+    demand: float,
+    prices: Prices,
+    types: Types,
+    running: IntArray,
+    parked: IntArray,
+    launching: IntArray,
+    left: IntArray,
+) -> float:
+    """Let an interval pass in a chain that is only imagined: a fluid without queues.
+
+    Args:
+        demand: of the interval, packets/s at the entry.
+        prices, types: of the chain.
+        running, parked, launching: instances during it; what has been launched runs after it, [T].
+        left: intervals that the launches still take; updated, [T].
+
+    Returns:
+        What it cost, core intervals.
+    """
+    carried, cost = _NEVER, 0.0
+    for t in range(len(running)):
+        carried = min(carried, running[t] * types.capacity[t])
+        cores = running[t] + launching[t] + prices.parked * parked[t]
+        cost += types.cores[t] * cores
+        if launching[t] > 0:
+            left[t] -= 1
+            if left[t] <= 0:
+                running[t] += launching[t]
+                launching[t] = 0
+    return cost + prices.drop_cost * max(demand - carried, 0.0) / prices.mean
+
+
+def follow(
+    targets: IntArray,
+    spares: IntArray,
+    launch: float,
+    running: IntArray,
+    parked: IntArray,
+    launching: IntArray,
+    left: IntArray,
+) -> None:
+    """Carry out a decision in a chain that is only imagined; see `imagine`.
+
+    Args:
+        targets, spares: the decision, [T].
+        launch: intervals that a launch takes.
+        running, parked, launching, left: updated, [T].
+    """
+    for t in range(len(targets)):
+        wanted = targets[t] - launching[t]
+        if wanted >= running[t]:
+            rerun = min(wanted - running[t], parked[t])
+            parked[t] = min(parked[t] - rerun, spares[t])
+            if wanted - running[t] - rerun > 0:
+                launching[t] += wanted - running[t] - rerun
+                left[t] = max(int(ceil(launch)), 1)
+            running[t] += rerun
+        else:
+            kept = min(parked[t], spares[t])
+            parked[t] = kept + running[t] - wanted
+            running[t] = wanted

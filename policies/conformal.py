@@ -179,7 +179,11 @@ class Conformal(ForecastingPolicy):
         integral: what a saved budget of one `pace` adds to it.
         pace: intervals over which a saved or overdrawn budget is made up for.
         adaptation: step of the conformal calibration.
-        smoothing, trend, damping, order, window: of the forecast, see `forecast`.
+        smoothing: weight of the newest need in the forecast's level, without an autoregression.
+        trend: weight of the newest change in its trend.
+        damping: what is left of the trend after each interval.
+        order: log needs that an autoregression weighs, fitted as it goes; 0: smoothing instead.
+        window: errors that count, intervals.
         utilisation: that an instance is planned for.
         park_timeout: intervals after which a parked instance is stopped; never if none.
 

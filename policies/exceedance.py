@@ -30,7 +30,7 @@ from flexnfv.memory import (
     rhythm,
 )
 from flexnfv.policy import State
-from flexnfv.provision import HORIZONS, Prices, Types, areas, provide
+from flexnfv.provision import HORIZONS, Prices, Types, areas, follow, imagine, provide
 from flexnfv.reading import Reading
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ IntArray = npt.NDArray[np.int64]
 
 BUCKETS: Final = 16
 """Classes of probability that are calibrated apart, an octave each, from 1 downwards."""
+FACTORS: Final = (1.0, 0.3, 3.0)
+"""What the drop cost is multiplied by in the chains that are only imagined, 1 first."""
 COSTS: Final = (3.0, 3e4)
 """Drop costs between which a drop target moves."""
 
@@ -55,6 +57,8 @@ class Tuning(NamedTuple):
         first_use, regret, stay: see `flexnfv.provision.Prices`.
         presumed, trust: mean demand, relative to the most that the chain carries, that a link is
             thought to have before it is seen, and intervals that this counts for.
+        memory: discount of what the imagined chains have cost, per interval.
+        doubt: intervals' worth of lost traffic that another factor than 1 must be cheaper by.
         pace: intervals' worth of allowed loss that move the drop cost by a factor of e.
         horizon: intervals within which a drop target makes up for what was lost too much.
     """
@@ -66,6 +70,8 @@ class Tuning(NamedTuple):
     stay: float = 4.0
     presumed: float = 0.1
     trust: float = 100.0
+    memory: float = 0.998
+    doubt: float = 1.0
     pace: float = 20.0
     horizon: float = 1000.0
 
@@ -97,6 +103,28 @@ class Links(NamedTuple):
             np.zeros(shape),
             np.zeros(shape),
         )
+
+
+class Imagined(NamedTuple):
+    """For each of B chains one for each of `FACTORS`, which decides by that share of the drop cost.
+
+    Traffic does not react to scaling, so what each of them costs is what it would have cost.
+
+    Attributes:
+        instances: running, parked and launching, and intervals that launches still take,
+            [B, factors, 4, T].
+        cost: discounted, core intervals, [B, factors].
+    """
+
+    instances: IntArray
+    cost: FloatArray
+
+    @classmethod
+    def of(cls, batch: int, chain: ServiceChain) -> Self:
+        """Of a batch of chains that begin."""
+        instances = np.zeros((batch, len(FACTORS), 4, chain.types), np.int64)
+        instances[:, :, 0] = chain.initial_instances
+        return cls(instances, np.zeros((batch, len(FACTORS))))
 
 
 def bucket(probability: float) -> int:
@@ -177,11 +205,14 @@ def decide_chains(
     link: IntArray,
     memory: Memory,
     links: Links,
+    imagined: Imagined,
     states: IntArray,
+    offered_pps: FloatArray,
     levels: Levels,
     types: Types,
     drop_cost: FloatArray,
     parked_weight: FloatArray,
+    targeted: npt.NDArray[np.bool_],
     launch: float,
     tuning: Tuning,
     targets: IntArray,
@@ -193,28 +224,58 @@ def decide_chains(
     Args:
         link: of each chain, [B].
         memory, links: of the links.
+        imagined: of the chains, updated.
         states: running, parked and launching instances, [3, B, T].
+        offered_pps: in the last interval, [B].
         levels, types: of the chain.
         drop_cost, parked_weight: of each, [B].
+        targeted: whether a drop target rules the drop cost: nothing is imagined then, [B].
         launch: intervals that a launch takes.
         tuning: of the policy.
         targets, spares: filled, [B, T].
-        paid: filled with the drop cost and the mean demand that it was decided at, [B, 2].
+        paid: filled with the prices that it was decided at, [B, fields].
     """
     for n in range(len(link)):
         b = link[n]
+        mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
         presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
-        mean = (memory.total[b] + presumed) / (memory.age[b] + tuning.trust)
+        usual = max((memory.total[b] + presumed) / (memory.age[b] + tuning.trust), mean)
         prices = Prices(
             drop_cost[n],
-            max(mean, FLOOR * levels.rate[0]),
+            mean,
+            usual,
             parked_weight[n],
             launch,
             tuning.first_use,
             tuning.regret,
             tuning.stay,
         )
-        paid[n, 0], paid[n, 1] = prices.drop_cost, prices.mean
+        factor = 1.0
+        if not targeted[n]:
+            best = 0.0
+            for i in range(len(FACTORS)):
+                running, parked, launching, left = imagined.instances[n, i]
+                spent = imagine(offered_pps[n], prices, types, running, parked, launching, left)
+                imagined.cost[n, i] = imagined.cost[n, i] * tuning.memory + spent
+                provide(
+                    running,
+                    parked,
+                    launching,
+                    links.exceedance[b],
+                    links.area[b],
+                    levels,
+                    types,
+                    scaled(prices, FACTORS[i]),
+                    targets[n],
+                    spares[n],
+                )
+                follow(targets[n], spares[n], launch, running, parked, launching, left)
+                cost = imagined.cost[n, i] + (tuning.doubt * drop_cost[n] if i > 0 else 0.0)
+                if i == 0 or cost < best:
+                    best, factor = cost, FACTORS[i]
+        prices = scaled(prices, factor)
+        for i in range(len(prices)):
+            paid[n, i] = prices[i]
         provide(
             states[0, n],
             states[1, n],
@@ -227,6 +288,20 @@ def decide_chains(
             targets[n],
             spares[n],
         )
+
+
+def scaled(prices: Prices, factor: float) -> Prices:
+    """The prices with another drop cost."""
+    return Prices(
+        prices.drop_cost * factor,
+        prices.mean,
+        prices.usual,
+        prices.parked,
+        prices.launch,
+        prices.first_use,
+        prices.regret,
+        prices.stay,
+    )
 
 
 class Knobs(NamedTuple):
@@ -324,8 +399,8 @@ class Exceedance:
         where: the bundle, for messages.
 
     Attributes:
-        paid: drop cost, core intervals, and mean demand, packets/s, that the last decisions were
-            made at, [B, 2].
+        paid: prices that the last decisions were made at, in the order of
+            `flexnfv.provision.Prices`, [B, fields].
     """
 
     paid: FloatArray
@@ -355,11 +430,12 @@ class Exceedance:
     def _begin(self, batch: int) -> None:
         self._batch = batch
         self._memory, self._links = Memory.of(batch), Links.of(batch)
+        self._imagined = Imagined.of(batch, self._chain)
         self._link = np.zeros(batch, np.int64)
         self._balance = np.zeros((batch, 4))
         self._targets = np.zeros((batch, self._chain.types), np.int64)
         self._spares = np.zeros_like(self._targets)
-        self.paid = np.zeros((batch, 2))
+        self.paid = np.zeros((batch, len(Prices._fields)))
 
     def decide(self, reading: Reading) -> Decision:
         """Targets and spares, [..., T].
@@ -404,11 +480,14 @@ class Exceedance:
             self._link,
             self._memory,
             self._links,
+            self._imagined,
             states,
+            offered,
             levels,
             self._types,
             drop_cost,
             knobs.parked_weight,
+            knobs.targeted,
             self._launch,
             tuning,
             self._targets,
@@ -446,7 +525,7 @@ class Exceedance:
         """Memory, calibration and balance; empty before the first reading."""
         if self._batch is None:
             return {}
-        tables: tuple[Any, ...] = (self._memory, self._links)
+        tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
         state = {
             name: array.copy()
             for table in tables
@@ -463,12 +542,12 @@ class Exceedance:
         if not state:
             self._batch = None
             return
-        names = {*Memory._fields, *Links._fields, "link", "balance"}
+        names = {*Memory._fields, *Links._fields, *Imagined._fields, "link", "balance"}
         if set(state) != names:
             raise ValueError(f"the policy keeps {', '.join(sorted(names))}")
         self._begin(len(state["link"]))
-        memory, links = self._memory, self._links
-        for table in (memory, links):
+        tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
+        for table in tables:
             for name, array in zip(table._fields, table, strict=True):
                 if array.shape != state[name].shape:
                     raise ValueError(f"{name} has shape {state[name].shape}, not {array.shape}")

@@ -27,6 +27,7 @@ from flexnfv.policies.forecasting import (
     check_forecast,
     errors,
     in_rows,
+    likeness,
     need_of,
     observe,
 )
@@ -44,6 +45,7 @@ class Numbers(NamedTuple):
     drop_cost: FloatArray
     quantile: FloatArray
     utilisation: FloatArray
+    locality: FloatArray
 
 
 def forecast_and_cover(
@@ -72,7 +74,9 @@ def forecast_and_cover(
             carry(covered, use, shape, targets[row])
         else:
             loss_cost = given.drop_cost[row] / max(track.mean[row], OFFSET)
-            cheapest(known, forecast, loss_cost, use, shape, targets[row])
+            origins = track.origins[row, : known.shape[0]]
+            likely = likeness(forecast, given.locality[row], origins)
+            cheapest(known, likely, forecast, loss_cost, use, shape, targets[row])
 
 
 class Forecast(ForecastingPolicy):
@@ -93,6 +97,8 @@ class Forecast(ForecastingPolicy):
             smoothing; 0 for none.
         window: errors that count, intervals.
         utilisation: that an instance is planned for.
+        locality: how much more the errors of a like forecast count: their weight is the ratio of
+            the smaller to the larger forecast, to this power; 0: all count alike.
         park_timeout: intervals after which a parked instance that was not wanted is stopped.
 
     Raises:
@@ -111,10 +117,10 @@ class Forecast(ForecastingPolicy):
     )
     space: ClassVar[Space] = {
         "drop_cost": Times(0.2, 5.0, otherwise=Real(10.0, 30_000.0, log=True)),
-        "order": Choice((0, 4, 8, 16)),
-        "smoothing": Real(0.3, 1.0),
+        "order": Choice((4, 8, 16)),
         "window": Choice((64, 128, 256, 512, 1024)),
         "utilisation": Real(0.8, 1.05),
+        "locality": Real(0.0, 6.0),
         "park_timeout": Real(2.0, 1000.0, log=True),
     }
 
@@ -128,11 +134,13 @@ class Forecast(ForecastingPolicy):
         order: int = 8,
         window: int = 256,
         utilisation: float = 1.0,
+        locality: float = 2.0,
         park_timeout: float | None = None,
     ) -> None:
         check("drop_cost", drop_cost, lambda v: (v > 0) & (v < np.inf), "be a number above 0")
         if quantile is not None:
             check("quantile", quantile, lambda v: (v > 0) & (v < 1), "lie in (0, 1)")
+        check("locality", locality, lambda v: (v >= 0) & (v <= 100), "lie in [0, 100]")
         check_forecast(smoothing, trend, damping, order, window, utilisation, park_timeout)
         self.drop_cost = drop_cost
         self.quantile = quantile
@@ -142,6 +150,7 @@ class Forecast(ForecastingPolicy):
         self.order = order
         self.window = window
         self.utilisation = utilisation
+        self.locality = locality
         self.park_timeout = park_timeout
 
     def decide(self, reading: Reading) -> Decision | IntArray:
@@ -152,6 +161,7 @@ class Forecast(ForecastingPolicy):
             in_rows(self.drop_cost, need),
             in_rows(0.0 if self.quantile is None else self.quantile, need),
             in_rows(self.utilisation, need),
+            in_rows(self.locality, need),
         )
         track = self.track(need.size)
         compiled(forecast_and_cover)(need, self.method(need), given, self.shape, track, targets)

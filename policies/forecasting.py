@@ -73,6 +73,7 @@ class Track(NamedTuple):
         mean: mean need so far, [R].
         ratios: (need + OFFSET) / forecast, a ring of W, [R, W].
         ordered: the same, rising, [R, W].
+        origins: what each of these was forecast to be, with the offset; 0 of a start, [R, W].
         past: 1, and the newest log needs, the newest first, [R, P + 1].
         weights: of the past in the autoregression, [R, P + 1].
         spread: of the weights' estimates, [R, P + 1, P + 1].
@@ -85,6 +86,7 @@ class Track(NamedTuple):
     mean: FloatArray
     ratios: FloatArray
     ordered: FloatArray
+    origins: FloatArray
     past: FloatArray
     weights: FloatArray
     spread: FloatArray
@@ -130,6 +132,7 @@ def new_track(rows: int, window: int, order: int) -> Track:
         mean=np.zeros(rows),
         ratios=ratios,
         ordered=ratios.copy(),
+        origins=np.zeros((rows, kept)),
         past=np.zeros((rows, order + 1)),
         weights=np.zeros((rows, order + 1)),
         spread=np.zeros((rows, order + 1, order + 1)),
@@ -234,7 +237,7 @@ def errors(row: int, window: int, track: Track) -> int:
 
 def _keep(row: int, ratio: float, window: int, track: Track) -> None:
     """Put one more error into the window, in place of the oldest where it is full."""
-    ring, ordered = track.ratios[row], track.ordered[row]
+    ring, ordered, origins = track.ratios[row], track.ordered[row], track.origins[row]
     made = track.seen[row] - 1 + len(START)
     last = min(made, window)
     if made >= window:
@@ -242,11 +245,31 @@ def _keep(row: int, ratio: float, window: int, track: Track) -> None:
         place = np.searchsorted(ordered[:window], old)
         for i in range(place, last):
             ordered[i] = ordered[i + 1]
+            origins[i] = origins[i + 1]
     ring[made % window] = ratio
     while last > 0 and ordered[last - 1] > ratio:
         ordered[last] = ordered[last - 1]
+        origins[last] = origins[last - 1]
         last -= 1
     ordered[last] = ratio
+    origins[last] = math.exp(track.ahead[row])
+
+
+def likeness(forecast: float, locality: float, origins: FloatArray) -> FloatArray:
+    """Weights of errors: those of a like forecast count more, [n].
+
+    Args:
+        forecast: with the offset, instances.
+        locality: a weight is the ratio of the smaller to the larger forecast, to this power.
+        origins: forecasts of the errors; 0 counts as the same.
+    """
+    made = np.ones(origins.shape[0])
+    if locality > 0.0:
+        for i in range(origins.shape[0]):
+            if origins[i] > 0.0:
+                ratio = origins[i] / forecast
+                made[i] = min(ratio, 1.0 / ratio) ** locality
+    return made
 
 
 def carry(need: float, utilisation: float, shape: Shape, targets: IntArray) -> None:
@@ -265,6 +288,7 @@ def carry(need: float, utilisation: float, shape: Shape, targets: IntArray) -> N
 
 def cheapest(
     ratios: FloatArray,
+    weights: FloatArray,
     forecast: float,
     loss_cost: float,
     utilisation: float,
@@ -277,7 +301,8 @@ def cheapest(
     is lost, whatever the others could.
 
     Args:
-        ratios: of need to forecast that are thought as likely as one another, rising, [n].
+        ratios: of need to forecast, rising, [n].
+        weights: how likely each is, up to a factor, [n].
         forecast: of the need (with the offset), instances.
         loss_cost: cost of losing what one instance of the most needed type carries, core intervals.
         utilisation: that an instance is planned for.
@@ -286,7 +311,8 @@ def cheapest(
     """
     types, count = targets.shape[0], ratios.shape[0]
     number = shape.least.copy()
-    above, beyond = forecast * ratios.sum(), 0
+    total = weights.sum()
+    above, left, beyond = forecast * (ratios * weights).sum(), total, 0
     best = np.inf
     while True:
         carried, weakest = np.inf, 0
@@ -294,9 +320,10 @@ def cheapest(
             if shape.part[t] > 0.0 and number[t] * utilisation / shape.part[t] < carried:
                 carried, weakest = number[t] * utilisation / shape.part[t], t
         while beyond < count and forecast * ratios[beyond] - OFFSET <= carried:
-            above -= forecast * ratios[beyond]
+            above -= forecast * ratios[beyond] * weights[beyond]
+            left -= weights[beyond]
             beyond += 1
-        lost = max(above - (carried + OFFSET) * (count - beyond), 0.0) / count
+        lost = max(above - (carried + OFFSET) * left, 0.0) / total
         cost = loss_cost * lost
         for t in range(types):
             cost += number[t] * shape.cores[t]

@@ -31,6 +31,7 @@ from flexnfv.policies.forecasting import (
     cheapest,
     check_forecast,
     in_rows,
+    likeness,
     need_of,
     observe,
 )
@@ -51,6 +52,7 @@ class Numbers(NamedTuple):
     overflow: FloatArray
     parked_weight: FloatArray
     utilisation: FloatArray
+    locality: FloatArray
 
 
 class Paths(NamedTuple):
@@ -98,9 +100,10 @@ def plan_ahead(
         # A parked instance costs its weight anyway: to run it costs what is missing to a core.
         price = 1.0 - given.parked_weight[row]
         worth = loss_cost / max(price, LEAST)
-        enough(row, outlook[0], of_interval(row, 0, window, track, paths), worth, given, shape, now)
-        ratios = of_interval(row, 1, window, track, paths)
-        enough(row, outlook[1], ratios, loss_cost, given, shape, later)
+        ratios, origins = of_interval(row, 0, window, track, paths)
+        enough(row, outlook[0], ratios, origins, worth, given, shape, now)
+        ratios, origins = of_interval(row, 1, window, track, paths)
+        enough(row, outlook[1], ratios, origins, loss_cost, given, shape, later)
         left = False
         for t in range(types):
             # What is launched now serves from the interval after the next.
@@ -109,8 +112,11 @@ def plan_ahead(
             left = left or there[row, t] > targets[row, t]
         spares[row, :] = KEEP
         if left and given.parked_weight[row] > 0.0:
-            needs = drawn(row, window, outlook, track, paths)
-            keep_what_pays(row, needs, outlook, loss_cost, there, given, shape, targets, spares)
+            needs, origins = drawn(row, window, outlook, track, paths)
+            likely = likeness(math.exp(outlook[0]), given.locality[row], origins)
+            keep_what_pays(
+                row, needs, likely, outlook, loss_cost, there, given, shape, targets, spares
+            )
 
 
 def learn(row: int, need: float, window: int, track: Track, paths: Paths) -> None:
@@ -142,42 +148,52 @@ def look_ahead(row: int, method: Method, track: Track, outlook: FloatArray) -> N
         past[1] = outlook[h]
 
 
-def of_interval(row: int, ahead: int, window: int, track: Track, paths: Paths) -> FloatArray:
-    """Ratios of need to outlook so many intervals ahead (0: the next), rising, [n].
+def of_interval(
+    row: int, ahead: int, window: int, track: Track, paths: Paths
+) -> tuple[FloatArray, FloatArray]:
+    """Ratios of need to outlook so many intervals ahead (0: the next), rising, and the outlooks.
 
     The newest is among them: after a jump it says most. Those to start with are while they are few.
     """
     newest = track.seen[row] - 1
     known = min(max(newest - ahead, 0), window - 1 - ahead)
     added = len(START) if known < window - 1 - ahead else 0
-    made = np.empty(known + added)
+    ratios, origins = np.empty(known + added), np.zeros(known + added)
     for s in range(known):
-        made[s] = paths.outcomes[row, (newest - 1 - ahead - s) % window, ahead]
+        place = (newest - 1 - ahead - s) % window
+        ratios[s] = paths.outcomes[row, place, ahead]
+        origins[s] = math.exp(paths.outlooks[row, place, ahead])
     for s in range(added):
-        made[known + s] = START[s]
-    return np.sort(made)
+        ratios[known + s] = START[s]
+    order = np.argsort(ratios)
+    return ratios[order], origins[order]
 
 
-def drawn(row: int, window: int, outlook: FloatArray, track: Track, paths: Paths) -> FloatArray:
-    """Needs of every scenario over the horizon: the outlook, times each complete path, [S, H]."""
+def drawn(
+    row: int, window: int, outlook: FloatArray, track: Track, paths: Paths
+) -> tuple[FloatArray, FloatArray]:
+    """Needs of every scenario, the outlook times a complete path, [S, H], and origins, [S]."""
     horizon = paths.outcomes.shape[2]
     newest = track.seen[row] - 1
     complete = min(max(newest - horizon + 1, 0), window - horizon)
     added = len(START) if complete < window - horizon else 0
-    made = np.empty((complete + added, horizon))
+    made, origins = np.empty((complete + added, horizon)), np.zeros(complete + added)
     expected = np.exp(outlook)
     for s in range(complete + added):
         place = (newest - horizon - s) % window
+        if s < complete:
+            origins[s] = math.exp(paths.outlooks[row, place, 0])
         for h in range(horizon):
             ratio = paths.outcomes[row, place, h] if s < complete else START[s - complete]
             made[s, h] = max(expected[h] * ratio - OFFSET, 0.0)
-    return made
+    return made, origins
 
 
 def enough(
     row: int,
     ahead: float,
     ratios: FloatArray,
+    origins: FloatArray,
     loss_cost: float,
     given: Numbers,
     shape: Shape,
@@ -189,6 +205,7 @@ def enough(
         row: of the parameters.
         ahead: log need expected of the interval.
         ratios: of need to expectation, rising, [n].
+        origins: what was expected then, [n].
         loss_cost: see `cheapest`.
         given: parameters.
         shape: of the chain.
@@ -200,12 +217,14 @@ def enough(
         covered = expected * ratios[min(rank, ratios.shape[0] - 1)] - OFFSET
         carry(covered, use, shape, counts)
     else:
-        cheapest(ratios, expected, loss_cost, use, shape, counts)
+        likely = likeness(expected, given.locality[row], origins)
+        cheapest(ratios, likely, expected, loss_cost, use, shape, counts)
 
 
 def keep_what_pays(
     row: int,
     needs: FloatArray,
+    likely: FloatArray,
     outlook: FloatArray,
     loss_cost: float,
     there: IntArray,
@@ -225,6 +244,7 @@ def keep_what_pays(
     Args:
         row: of the parameters.
         needs: of the scenarios, [S, H].
+        likely: weight of each, [S].
         outlook: log needs, [H].
         loss_cost: of losing what an instance of the most needed type carries, core intervals.
         there: instances that are not stopped, [R, T].
@@ -254,12 +274,12 @@ def keep_what_pays(
             for s in range(count):
                 h = 0
                 while h < horizon - 1 and needs[s, h] <= called:
-                    waiting[h] += 1.0
+                    waiting[h] += likely[s]
                     h += 1
-                waiting[h] += 1.0
+                waiting[h] += likely[s]
                 if h < horizon - 1:
                     used = needs[s, h + 1] * shape.part[t] / use - level
-                    saved[h] += min(max(used, 0.0), 1.0)
+                    saved[h] += likely[s] * min(max(used, 0.0), 1.0)
             best, balance = -1.0, 0.0
             for h in range(horizon - 1):
                 balance += gain * saved[h] - weight * shape.cores[t] * waiting[h]
@@ -280,9 +300,14 @@ class RecedingHorizon(ForecastingPolicy):
             costs least runs.
         parked_weight: what a parked core costs; the chain's own if none.
         horizon: intervals that are planned.
-        smoothing, trend, damping, order: of the forecast, see `forecast`.
+        smoothing: weight of the newest need in the forecast's level, without an autoregression.
+        trend: weight of the newest change in its trend.
+        damping: what is left of the trend after each interval.
+        order: log needs that an autoregression weighs, fitted as it goes; 0: smoothing instead.
         window: outlooks that are remembered, intervals.
         utilisation: that an instance is planned for.
+        locality: how much more the paths of a like forecast count: their weight is the ratio of the
+            smaller to the larger forecast, to this power; 0: all count alike.
 
     Raises:
         ValueError: a parameter out of its range.
@@ -299,6 +324,7 @@ class RecedingHorizon(ForecastingPolicy):
         "order": Choice((4, 8, 16)),
         "window": Choice((128, 256, 512)),
         "utilisation": Real(0.8, 1.05),
+        "locality": Real(0.0, 6.0),
     }
 
     def __init__(
@@ -313,6 +339,7 @@ class RecedingHorizon(ForecastingPolicy):
         order: int = 8,
         window: int = 256,
         utilisation: float = 1.0,
+        locality: float = 2.0,
     ) -> None:
         check("drop_cost", drop_cost, lambda v: (v > 0) & (v < np.inf), "be a number above 0")
         if overflow is not None:
@@ -321,6 +348,7 @@ class RecedingHorizon(ForecastingPolicy):
             check("parked_weight", parked_weight, lambda v: (v >= 0) & (v <= 1), "lie in [0, 1]")
         if not (isinstance(horizon, int) and 2 <= horizon <= 64):
             raise ValueError(f"horizon is {horizon}, it must be a whole number from 2 to 64")
+        check("locality", locality, lambda v: (v >= 0) & (v <= 100), "lie in [0, 100]")
         check_forecast(smoothing, trend, damping, order, window, utilisation, None)
         check("window", window, lambda v: v >= 2 * horizon, "be twice the horizon at least")
         self.drop_cost = drop_cost
@@ -333,6 +361,7 @@ class RecedingHorizon(ForecastingPolicy):
         self.order = order
         self.window = window
         self.utilisation = utilisation
+        self.locality = locality
 
     def decide(self, reading: Reading) -> Decision:
         """The plan's first interval, [..., T]."""
@@ -346,6 +375,7 @@ class RecedingHorizon(ForecastingPolicy):
             in_rows(0.0 if self.overflow is None else self.overflow, need),
             in_rows(weight, need),
             in_rows(self.utilisation, need),
+            in_rows(self.locality, need),
         )
         compiled(plan_ahead)(
             need,

@@ -206,7 +206,7 @@ def tune(
     with told_of_compiling(compiling or (lambda: None)):
         bounds = {goal: _bound(chain, traces, goal) for goal in goals}
     for policy in policies:
-        searches = [Search(policy, goal, seed) for goal in goals]
+        searches = [Search(policy, goal, seed + place) for place, goal in enumerate(goals)]
         tables: dict[str, FloatArray] = {}
         for begun in range(0, trials, ROUND):
             asked = [search.ask(min(ROUND, trials - begun)) for search in searches]

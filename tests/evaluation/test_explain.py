@@ -110,7 +110,7 @@ def test_inputs_that_never_change_move_nothing(found: Explanation) -> None:
 
 def test_an_influence_is_what_was_provided_less_what_would_have_been(found: Explanation) -> None:
     bundle = Watched.named(BUNDLE).bundle
-    replay = Replay(read_bundle(bundle)[1], found.tuning, found.chain, found.parked_weight)
+    replay = Replay(read_bundle(bundle)[1], found.tuning, found.chain)
     some = found.decisions.of(np.array([JUMP - 1, JUMP]))
     means = Means.of(found.decisions)
     for group in GROUPS:

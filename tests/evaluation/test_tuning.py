@@ -54,7 +54,7 @@ def test_every_goal_gets_the_best_of_what_was_tried(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(tuning, "_run", spy)
     found = list(tune(["target_tracking"], EDGE, TRACES, GOALS, trials=8, seed=1))
-    assert len(tried) == 16 - 1  # both searches begin with the defaults
+    assert 8 < len(tried) <= 16
     for goal, one in zip(GOALS, found, strict=True):
         bound = tuning._bound(EDGE, TRACES, goal)
         costs = {spec: score(sums, goal, bound) for spec, sums in tried.items()}

@@ -108,7 +108,7 @@ def test_the_cheapest_choice_is_that_of_trying_all(loss_cost: float) -> None:
             return sum(counts) + loss_cost * float(np.maximum(needs - carried, 0.0).mean())
 
         chosen = np.empty(3, np.int64)
-        cheapest(ratios, ahead, loss_cost, 0.9, shape, chosen)
+        cheapest(ratios, np.ones(12), ahead, loss_cost, 0.9, shape, chosen)
         best = min(map(costs, itertools.product(range(1, 6), repeat=3)))
         assert costs(tuple(chosen)) == pytest.approx(best)
 

@@ -80,6 +80,7 @@ class Explanation:
     Attributes:
         chain, trace: what was run.
         own, rule: courses of the policy and the rule.
+        drop_cost: that the policy was given; with a drop target, the mean of those it came to.
         parked_weight: that the policy acted on.
         decisions: what each decision went by, K = N - 1 of them.
         answers, uncorrected: what the policy provided, and would have without the correction.
@@ -90,6 +91,7 @@ class Explanation:
     trace: Trace
     own: Course
     rule: Course
+    drop_cost: float
     parked_weight: float
     tuning: Tuning
     decisions: Decisions
@@ -118,11 +120,10 @@ class Explanation:
         return np.asarray(self.own.episode.chain["offered_pps"])
 
     def cost(self, course: Course) -> float:
-        """J of a course at the policy's mean drop cost and its parked weight, cores."""
+        """J of a course at the policy's drop cost and parked weight, cores."""
         names = ("core_usage", "parked_cores", "drop_rate")
         cores, parked, drop_rate = (np.array(course.figures[name]) for name in names)
-        drop_cost = self.decisions.drop_cost.mean()
-        return float(total(cores, parked, drop_rate, drop_cost, self.parked_weight))
+        return float(total(cores, parked, drop_rate, self.drop_cost, self.parked_weight))
 
     def expected_pps(self, share: float) -> FloatArray:
         """The demand that was expected to be exceeded with this probability next, [K]."""
@@ -202,12 +203,15 @@ def explain(
     decisions = policy.decisions
     weight = loaded.parked_weight if policy.parked_weight is None else policy.parked_weight
     tuning = Tuning(**policy.metadata.tuning)
-    replay = Replay(read_bundle(policy.bundle)[1], tuning, loaded, float(weight))
+    replay = Replay(read_bundle(policy.bundle)[1], tuning, loaded)
     return Explanation(
         chain=loaded,
         trace=series,
         own=own,
         rule=other,
+        drop_cost=float(
+            policy.drop_cost if policy.drop_target is None else decisions.drop_cost.mean()
+        ),
         parked_weight=float(weight),
         tuning=tuning,
         decisions=decisions,

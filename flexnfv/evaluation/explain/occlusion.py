@@ -7,7 +7,6 @@ change is what the group did there. Groups act together, so their parts need not
 
 from __future__ import annotations
 
-from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -52,6 +51,10 @@ GROUPS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "what came next": ("where demand went from where it is now", ("next_",)),
     "silence": ("how often and for how long the link carries nothing", ("silence_", "silent_for")),
+    "forecast": (
+        "what an autoregression fitted to this link expects next, and its errors",
+        ("forecast", "error_above_"),
+    ),
     "rhythm": (
         "whether demand repeats itself, and what came a period ago",
         ("rhythm", "correlation", "period"),
@@ -102,16 +105,11 @@ class Replay:
         session: runs the bundle's network.
         tuning: of the policy.
         chain: that it decided for.
-        parked_weight: that it acted on.
     """
 
-    def __init__(
-        self, session: InferenceSession, tuning: Tuning, chain: ServiceChain, parked_weight: float
-    ) -> None:
+    def __init__(self, session: InferenceSession, tuning: Tuning, chain: ServiceChain) -> None:
         self._session, self._tuning = session, tuning
         self._levels, self._types = Levels.of(chain), Types.of(chain)
-        self._launch = float(chain.measured.launch_s / chain.interval_s)
-        self._parked_weight = parked_weight
 
     def answers(self, moments: Decisions) -> Answers:
         """What these inputs lead to."""
@@ -155,18 +153,19 @@ class Replay:
             np.zeros((count, types), np.int64),
             np.zeros((count, types), np.int64),
         )
-        compiled(provide_all)(
-            moments.states,
-            links,
-            self._levels,
-            self._types,
-            moments.drop_cost,
-            moments.mean_pps,
-            self._parked_weight,
-            self._launch,
-            self._tuning,
-            found,
-        )
+        for n in range(count):
+            found.capacity_pps[n] = compiled(provide)(
+                *moments.states[n],
+                links.exceedance[n],
+                links.area[n],
+                self._levels,
+                self._types,
+                Prices(*moments.prices[n].tolist()),
+                found.targets[n],
+                found.spares[n],
+            )
+        needed = np.ceil(found.capacity_pps[:, None] / self._types.capacity - EPSILON)
+        found.cores[:] = np.maximum(needed, self._types.fewest) @ self._types.cores
         return found
 
 
@@ -204,47 +203,6 @@ def group_of(feature: str) -> str | None:
         if feature.startswith(start)
     ]
     return max(fits)[1]
-
-
-def provide_all(
-    states: IntArray,
-    links: Links,
-    levels: Levels,
-    types: Types,
-    drop_cost: FloatArray,
-    mean_pps: FloatArray,
-    parked_weight: float,
-    launch: float,
-    tuning: Tuning,
-    found: Answers,
-) -> None:
-    """Decide at every moment by itself; see `flexnfv.provision.provide`."""
-    for n in range(len(drop_cost)):
-        prices = Prices(
-            drop_cost[n],
-            mean_pps[n],
-            parked_weight,
-            launch,
-            tuning.first_use,
-            tuning.regret,
-            tuning.stay,
-        )
-        capacity = provide(
-            states[n, 0],
-            states[n, 1],
-            states[n, 2],
-            links.exceedance[n],
-            links.area[n],
-            levels,
-            types,
-            prices,
-            found.targets[n],
-            found.spares[n],
-        )
-        found.capacity_pps[n] = capacity
-        for t in range(len(types.cores)):
-            count = max(ceil(capacity / types.capacity[t] - EPSILON), types.fewest[t])
-            found.cores[n] += count * types.cores[t]
 
 
 def _at(exceedance: FloatArray, rate_pps: FloatArray, levels: Levels) -> FloatArray:

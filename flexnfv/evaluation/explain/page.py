@@ -63,7 +63,7 @@ def html(found: Explanation) -> str:
         trace_name=found.trace.name,
         intervals=f"{len(found.time_s):,}",
         interval_s=f"{found.chain.interval_s:g}",
-        drop_cost=f"{found.decisions.drop_cost.mean():.4g}",
+        drop_cost=f"{found.drop_cost:.4g}",
         verdict=verdict(found),
         compared=compared(found),
         over_time=embedded(over_time(found)),
@@ -125,7 +125,8 @@ def over_time(found: Explanation) -> go.Figure:
 
 def correction(found: Explanation) -> go.Figure:
     """How often what was expected has come true on this link, and what that changed."""
-    figure = _figure(("came true / expected", "cores that this added"), [0.5, 0.5], 460)
+    titles = "came true / expected", "cores that this added", "drop cost acted on"
+    figure = _figure(titles, [0.4, 0.35, 0.25], 560)
     time, prior = found.time_s[1:], found.tuning.prior
     for (name, (first, last)), colour in zip(CLASSES.items(), COLOURS, strict=False):
         seen = found.decisions.seen[:, first:last].sum(axis=1) + prior
@@ -133,7 +134,9 @@ def correction(found: Explanation) -> go.Figure:
         _line(figure, 1, f"probabilities {name}", time, seen / expected, colour)
     added = found.answers.cores - found.uncorrected.cores
     _line(figure, 2, "cores added", time, added, BLACK, shape="hv")
-    figure.update_yaxes(type="log", row=1, col=1)
+    _line(figure, 3, "drop cost", time, found.decisions.drop_cost, VIOLET, shape="hv")
+    for row in (1, 3):
+        figure.update_yaxes(type="log", row=row, col=1)
     return figure
 
 

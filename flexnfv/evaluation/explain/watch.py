@@ -24,6 +24,7 @@ from flexnfv.memory import (
 from flexnfv.policies.exceedance import Exceedance
 from flexnfv.policies.learned import Learned
 from flexnfv.policy import Foreseen, State, instance, policy_class
+from flexnfv.provision import Prices
 from flexnfv.reading import Reading
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,7 +41,7 @@ class Decisions(NamedTuple):
             network saw it, [K, LEVELS].
         exceedance: the same as provided for, corrected, and for every horizon, [K, LEVELS, 1 + H].
         expected, seen: what the correction rests on, [K, BUCKETS].
-        mean_pps, drop_cost: mean demand and core intervals that it was decided at, [K].
+        prices: that it was decided at, in the order of `flexnfv.provision.Prices`, [K, fields].
         states: running, parked and launching instances when it was decided, [K, 3, T].
         targets, spares: decided, [K, T].
     """
@@ -51,11 +52,15 @@ class Decisions(NamedTuple):
     exceedance: FloatArray
     expected: FloatArray
     seen: FloatArray
-    mean_pps: FloatArray
-    drop_cost: FloatArray
+    prices: FloatArray
     states: IntArray
     targets: IntArray
     spares: IntArray
+
+    @property
+    def drop_cost(self) -> FloatArray:
+        """What losing one interval's mean traffic was taken to cost, core intervals, [K]."""
+        return self.prices[:, Prices._fields.index("drop_cost")]
 
     def of(self, moments: IntArray) -> Decisions:
         """Some of them."""
@@ -107,7 +112,6 @@ class Watched(Learned):
         state = self.export_state()
         traffic, level = _described(state, self._levels)
         assert isinstance(self._decider, Exceedance)
-        drop_cost, mean_pps = self._decider.paid[0]
         kept: dict[str, Any] = {
             name: state[name][0] for name in ("predicted", "exceedance", "expected", "seen")
         }
@@ -116,8 +120,7 @@ class Watched(Learned):
             | {
                 "traffic": traffic,
                 "level": level,
-                "drop_cost": drop_cost,
-                "mean_pps": mean_pps,
+                "prices": self._decider.paid[0].copy(),
                 "states": np.stack(
                     [reading.running, reading.blocked + reading.draining, reading.launching]
                 ).reshape(3, -1),
