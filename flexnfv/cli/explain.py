@@ -14,7 +14,7 @@ def explain(
     out: Path,
     chain: str = "edge",
     drop_cost: float | None = None,
-    against: str = "target_tracking",
+    against: str | None = None,
     peak: str | None = None,
     seed: int = 0,
 ) -> None:
@@ -28,7 +28,8 @@ def explain(
         chain: name of a shipped chain, or the path of a chain file (TOML).
         drop_cost: cost of losing one interval's mean traffic, in core intervals; the bundle's own
             if not given.
-        against: policy to show beside it, such as rule:drop_cost=300.
+        against: policy to show beside it, such as target_tracking; the best calibrated rule at its
+            drop cost if not given.
         peak: packets/s that the trace's highest interval is scaled to, or "keep"; the chain's
             peak_pps if not given.
         seed: of the model and of the rule.

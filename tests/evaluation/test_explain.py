@@ -21,6 +21,7 @@ from flexnfv.evaluation.explain.reasons import coverage, largest, moments, parki
 from flexnfv.evaluation.explain.watch import Watched
 from flexnfv.memory import LEVEL, LEVELS, TRAFFIC, Levels
 from flexnfv.policies.bundle import read_bundle
+from flexnfv.policies.calibrated import Rule
 from flexnfv.policy import make_policy
 from flexnfv.provision import Types
 from flexnfv.traces import Trace
@@ -40,7 +41,9 @@ def steps() -> Trace:
 
 @pytest.fixture(scope="module")
 def found() -> Explanation:
-    return explain(f"{BUNDLE}:drop_cost=300", steps(), peak="keep", progress=False)
+    return explain(
+        f"{BUNDLE}:drop_cost=300", steps(), against="target_tracking", peak="keep", progress=False
+    )
 
 
 @pytest.mark.parametrize("spec", [BUNDLE, f"{BUNDLE}:drop_target=0.01,parked_weight=0"])
@@ -57,7 +60,7 @@ def test_watching_changes_no_decision(spec: str) -> None:
 
 @pytest.mark.parametrize("knob", ["drop_cost=100", "drop_target=0.01", "parked_weight=0"])
 def test_a_replay_with_the_same_inputs_decides_the_same(knob: str) -> None:
-    found = explain(f"{BUNDLE}:{knob}", steps(), "six", peak="keep", progress=False)
+    found = explain(f"{BUNDLE}:{knob}", steps(), "six", "static", peak="keep", progress=False)
     assert len(found.decisions.targets) == len(steps()) - 1
     assert np.array_equal(found.answers.targets, found.decisions.targets)
     assert np.array_equal(found.answers.spares, found.decisions.spares)
@@ -193,6 +196,14 @@ def test_the_costs_are_those_of_the_measure(found: Explanation) -> None:
     drops = 300 * figures["drop_rate"]
     parked = found.chain.parked_weight * figures["parked_cores"]
     assert found.cost(found.rule) == pytest.approx(figures["core_usage"] + parked + drops)
+
+
+def test_unless_told_the_best_calibrated_rule_stands_beside_it() -> None:
+    trace = Trace("short", steps().rate_pps[:8], 1.0)
+    spec = f"{BUNDLE}:drop_cost=100,parked_weight=0"
+    found = explain(spec, trace, peak="keep", progress=False)
+    assert found.rule.spec == "rule:drop_cost=100,parked_weight=0"
+    assert found.setting == Rule(drop_cost=100, parked_weight=0).setting(found.chain).spec
 
 
 def test_the_page_holds_everything_and_names_inject_nothing(tmp_path: Path) -> None:

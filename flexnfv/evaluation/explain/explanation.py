@@ -23,6 +23,7 @@ from flexnfv.evaluation.records import Episode
 from flexnfv.evaluation.traffic import Peak, resolve
 from flexnfv.memory import Levels
 from flexnfv.policies.bundle import read_bundle
+from flexnfv.policies.calibrated import Rule
 from flexnfv.policies.exceedance import Tuning
 from flexnfv.policy import Policy, make_policy
 from flexnfv.policy_batch import PolicyBatch
@@ -32,7 +33,6 @@ from flexnfv.traces import Trace
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-AGAINST: Final = "target_tracking"
 LONGEST: Final = 20_000
 """Intervals of a trace, at most: every one of them is kept in memory."""
 LEVELS_SHOWN: Final = (0.5, 0.1, 0.01, 0.001)
@@ -80,6 +80,7 @@ class Explanation:
     Attributes:
         chain, trace: what was run.
         own, rule: courses of the policy and the rule.
+        setting: which rule at which parameters, where it is a calibrated one; "" otherwise.
         drop_cost: that the policy was given; with a drop target, the mean of those it came to.
         parked_weight: that the policy acted on.
         decisions: what each decision went by, K = N - 1 of them.
@@ -91,6 +92,7 @@ class Explanation:
     trace: Trace
     own: Course
     rule: Course
+    setting: str
     drop_cost: float
     parked_weight: float
     tuning: Tuning
@@ -166,7 +168,7 @@ def explain(
     spec: str,
     trace: str | Path | Trace,
     chain: str | ServiceChain = "edge",
-    against: str = AGAINST,
+    against: str | None = None,
     *,
     peak: Peak = None,
     seed: int = 0,
@@ -178,7 +180,7 @@ def explain(
         spec: of a bundle of exceedances.
         trace: its spec.
         chain: shipped name, path, or a chain.
-        against: spec of any policy.
+        against: spec of any policy; None: the best calibrated rule at its drop cost.
         peak: packets/s that the trace's highest interval is scaled to, or "keep"; None takes the
             chain's `peak_pps`.
         seed: of the model and of the rule.
@@ -187,8 +189,10 @@ def explain(
     Raises:
         InputError: an unknown or unfit policy, chain or trace, or one that is too long.
     """
-    policy, rule = Watched.named(spec), make_policy(against)
-    loaded = load_chain(chain)
+    policy, loaded = Watched.named(spec), load_chain(chain)
+    weight = loaded.parked_weight if policy.parked_weight is None else float(policy.parked_weight)
+    against = against or f"rule:drop_cost={policy.drop_cost:g},parked_weight={weight:g}"
+    rule = make_policy(against)
     (series,) = resolve(trace, loaded, peak=peak)
     length = intervals(series, loaded)
     if length > LONGEST:
@@ -201,7 +205,6 @@ def explain(
         own = run(spec, policy, loaded, series, seed, tick)
         other = run(against, rule, loaded, series, seed, tick)
     decisions = policy.decisions
-    weight = loaded.parked_weight if policy.parked_weight is None else policy.parked_weight
     tuning = Tuning(**policy.metadata.tuning)
     replay = Replay(read_bundle(policy.bundle)[1], tuning, loaded)
     return Explanation(
@@ -209,10 +212,11 @@ def explain(
         trace=series,
         own=own,
         rule=other,
+        setting=rule.setting(loaded).spec if isinstance(rule, Rule) else "",
         drop_cost=float(
             policy.drop_cost if policy.drop_target is None else decisions.drop_cost.mean()
         ),
-        parked_weight=float(weight),
+        parked_weight=weight,
         tuning=tuning,
         decisions=decisions,
         answers=replay.answers(decisions),

@@ -73,7 +73,10 @@ def html(found: Explanation) -> str:
         influences=influences(found),
         parking=reasons.parking(found),
         parking_figure=embedded(parking(found)),
-        facts=list(made_with().items()),
+        facts=[
+            *(((found.rule.spec, found.setting),) if found.setting else ()),
+            *made_with().items(),
+        ],
     )
 
 
