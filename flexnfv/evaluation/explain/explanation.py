@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 from flexnfv.backends import make_backend
 from flexnfv.chain import ServiceChain, load_chain
+from flexnfv.compiled import told_of_compiling
 from flexnfv.errors import InputError
 from flexnfv.evaluation.cost import total
 from flexnfv.evaluation.episodes import Tick, intervals, run_episodes
@@ -193,36 +196,52 @@ def explain(
     weight = loaded.parked_weight if policy.parked_weight is None else float(policy.parked_weight)
     against = against or f"rule:drop_cost={policy.drop_cost:g},parked_weight={weight:g}"
     rule = make_policy(against)
-    (series,) = resolve(trace, loaded, peak=peak)
-    length = intervals(series, loaded)
-    if length > LONGEST:
-        raise InputError(
-            f"lasts {length:,} intervals, more than {LONGEST:,}",
-            where=f"trace {series.name!r}",
-            fix=f"cut it, such as TRACE?end={LONGEST // 2 * loaded.interval_s:g}",
-        )
-    with bar("running", 2 * (length - 1), shown=progress) as tick:
+    series = short(trace, loaded, peak)
+    tell = told_of_compiling(_tell_of_compiling) if progress else nullcontext()
+    with tell, bar("running", 2 * (intervals(series, loaded) - 1), shown=progress) as tick:
         own = run(spec, policy, loaded, series, seed, tick)
         other = run(against, rule, loaded, series, seed, tick)
-    decisions = policy.decisions
-    tuning = Tuning(**policy.metadata.tuning)
-    replay = Replay(read_bundle(policy.bundle)[1], tuning, loaded)
+        decisions = policy.decisions
+        tuning = Tuning(**policy.metadata.tuning)
+        replay = Replay(read_bundle(policy.bundle)[1], tuning, loaded)
+        answers, uncorrected = replay.answers(decisions), replay.uncorrected(decisions)
+        influences = replay.influences(decisions, Means.of(decisions))
+    targeted = policy.drop_target is not None
     return Explanation(
         chain=loaded,
         trace=series,
         own=own,
         rule=other,
         setting=rule.setting(loaded).spec if isinstance(rule, Rule) else "",
-        drop_cost=float(
-            policy.drop_cost if policy.drop_target is None else decisions.drop_cost.mean()
-        ),
+        drop_cost=float(decisions.drop_cost.mean() if targeted else policy.drop_cost),
         parked_weight=weight,
         tuning=tuning,
         decisions=decisions,
-        answers=replay.answers(decisions),
-        uncorrected=replay.uncorrected(decisions),
-        influences=replay.influences(decisions, Means.of(decisions)),
+        answers=answers,
+        uncorrected=uncorrected,
+        influences=influences,
     )
+
+
+def short(trace: str | Path | Trace, chain: ServiceChain, peak: Peak) -> Trace:
+    """The trace, ready to run.
+
+    Raises:
+        InputError: see `resolve`; or it is too long.
+    """
+    (found,) = resolve(trace, chain, peak=peak)
+    length = intervals(found, chain)
+    if length > LONGEST:
+        raise InputError(
+            f"lasts {length:,} intervals, more than {LONGEST:,}",
+            where=f"trace {found.name!r}",
+            fix=f"cut it, such as TRACE?end={LONGEST // 2 * chain.interval_s:g}",
+        )
+    return found
+
+
+def _tell_of_compiling() -> None:
+    print("compiling, once: this may take a minute", file=sys.stderr, flush=True)
 
 
 def run(

@@ -83,11 +83,12 @@ def html(found: Explanation) -> str:
 def verdict(found: Explanation) -> str:
     """The outcome in a sentence."""
     own, rule = found.cost(found.own), found.cost(found.rule)
-    less = "less" if own < rule else "more"
-    return (
-        f"{found.own.spec} cost {own:.2f} cores per interval, {found.rule.spec} {rule:.2f}: "
-        f"{abs(own / rule - 1):.1%} {less}."
-    )
+    told = [
+        f"{course.spec} cost {cost:.2f} cores per interval and lost {drops:.3g} %"
+        for course, cost in ((found.own, own), (found.rule, rule))
+        for drops in (100 * np.nan_to_num(course.figures["drop_rate"]),)
+    ]
+    return f"{', '.join(told)}: {abs(own / rule - 1):.1%} {'less' if own < rule else 'more'}."
 
 
 def compared(found: Explanation) -> tuple[list[str], list[list[str]]]:
