@@ -30,6 +30,8 @@ from flexnfv.suite.table import SCOPES, rank, read_all
 
 BEGIN: Final = "<!-- figures: written by `python -m flexnfv.suite.card` -->\n"
 END: Final = "<!-- end of figures -->\n"
+PRIVATE: Final = ("out", "resume")
+"""Arguments of a training that tell of its author's machine, not of the bundle."""
 WIDTH: Final = 80
 """Columns of the card's prose, which a terminal shows too."""
 HEADING: Final = (
@@ -66,7 +68,11 @@ def facts(bundle: Path) -> str:
         "training seeds": ", ".join(map(str, told.seeds)),
         "trained on": ", ".join(told.traces.get("train", ())),
         "drop cost unless told": f"{told.drop_cost:g}",
-        **{f"training, {key}": str(value) for key, value in told.training.items()},
+        **{
+            f"training, {key}": str(value)
+            for key, value in told.training.items()
+            if key not in PRIVATE
+        },
         **{f"score, {key}": f"{value:.4g}" for key, value in told.scores.items()},
     }
     return table(("", ""), [(key, value) for key, value in rows.items() if value])
