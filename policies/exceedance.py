@@ -219,6 +219,7 @@ def decide_chains(
     targets: IntArray,
     spares: IntArray,
     expected: FloatArray,
+    paid: FloatArray,
 ) -> None:
     """Decide for B chains.
 
@@ -235,6 +236,7 @@ def decide_chains(
         tuning: of the policy.
         targets, spares: filled, [B, T].
         expected: loss that is expected of the next interval, packets/s; filled, [B].
+        paid: filled with the prices that it was decided at, [B, fields].
     """
     for n in range(len(link)):
         b = link[n]
@@ -274,6 +276,9 @@ def decide_chains(
                 cost = imagined.cost[n, i] + (tuning.doubt * drop_cost[n] if i > 0 else 0.0)
                 if i == 0 or cost < best:
                     best, factor = cost, FACTORS[i]
+        prices = scaled(prices, factor)
+        for i in range(len(prices)):
+            paid[n, i] = prices[i]
         capacity = provide(
             states[0, n],
             states[1, n],
@@ -282,7 +287,7 @@ def decide_chains(
             links.area[b],
             levels,
             types,
-            scaled(prices, factor),
+            prices,
             targets[n],
             spares[n],
         )
@@ -398,7 +403,13 @@ class Exceedance:
         session: runs the network.
         tuning: of the policy.
         where: the bundle, for messages.
+
+    Attributes:
+        paid: prices that the last decisions were made at, in the order of
+            `flexnfv.provision.Prices`, [B, fields].
     """
+
+    paid: FloatArray
 
     def __init__(self, session: InferenceSession, tuning: Tuning, where: str) -> None:
         self._network = Network(session)
@@ -430,6 +441,7 @@ class Exceedance:
         self._balance = np.zeros((batch, 5))
         self._targets = np.zeros((batch, self._chain.types), np.int64)
         self._spares = np.zeros_like(self._targets)
+        self.paid = np.zeros((batch, len(Prices._fields)))
 
     def decide(self, reading: Reading) -> Decision:
         """Targets and spares, [..., T].
@@ -487,6 +499,7 @@ class Exceedance:
             self._targets,
             self._spares,
             self._balance[:, 4],
+            self.paid,
         )
 
     def _share(self, offered: FloatArray) -> tuple[IntArray, IntArray]:
