@@ -17,7 +17,7 @@ problem for what runs, and a ski rental's for what stays parked:
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, log
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -103,20 +103,41 @@ def areas(exceedance: FloatArray, levels: Levels, area: FloatArray) -> None:
             area[j, i] = area[j + 1, i] + 0.5 * width * (exceedance[j, i] + exceedance[j + 1, i])
 
 
-def area_above(
-    rate: float, i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
-) -> float:
-    """Expected demand above a rate, packets/s, by the exceedances of horizon `i`."""
+def place_of(rate: float, levels: Levels) -> tuple[int, float]:
+    """Where a rate lies: the level below it, and the share of the way down from the next one.
+
+    Returns:
+        Number of the level and share, 0 to 1; above the highest level `LEVELS` - 1, below the
+        lowest -1, and packets/s below it in place of the share.
+    """
     if rate >= levels.rate[LEVELS - 1]:
-        return 0.0
+        return LEVELS - 1, 0.0
     if rate <= levels.rate[0]:
-        return area[0, i] + (levels.rate[0] - rate)
+        return -1, float(levels.rate[0] - rate)
     start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
-    j = min(int((np.log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
+    j = min(int((log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
     width = levels.rate[j + 1] - levels.rate[j]
-    share = min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
+    return j, min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
+
+
+def area_above(
+    place: tuple[int, float], i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
+) -> float:
+    """Expected demand above a rate, packets/s, by the exceedances of horizon `i`.
+
+    Args:
+        place: of the rate, see `place_of`.
+        i: 0 for the next interval, then the horizons.
+        exceedance, area, levels: see `areas`.
+    """
+    j, share = place
+    if j == LEVELS - 1:
+        return 0.0
+    if j < 0:
+        return float(area[0, i] + share)
+    width = levels.rate[j + 1] - levels.rate[j]
     here = exceedance[j + 1, i] + share * (exceedance[j, i] - exceedance[j + 1, i])
-    return area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i])
+    return float(area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i]))
 
 
 def needed(rate: float, t: int, types: Types) -> int:
@@ -138,7 +159,8 @@ def best_capacity(
     for t in range(count):
         for instances in range(types.fewest[t], available[t] + 1):
             rate = instances * types.capacity[t]
-            cost = prices.drop_cost * area_above(rate, 0, exceedance, area, levels) / prices.mean
+            lost = area_above(place_of(rate, levels), 0, exceedance, area, levels)
+            cost = prices.drop_cost * lost / prices.mean
             for other in range(count):
                 wanted = needed(rate, other, types)
                 if wanted > available[other]:
@@ -170,7 +192,8 @@ def worth(
         full_use: cost of losing what a core carries.
     """
     capacity = types.capacity[t]
-    low, high = instance * capacity, (instance + 1) * capacity
+    low = place_of(instance * capacity, levels)
+    high = place_of((instance + 1) * capacity, levels)
     missed = prices.first_use * min(prices.launch, 1.0) * max(0.5 * (prices.launch + 1.0), 1.0)
     gain, soon = -_NEVER, 0.0
     for i in range(len(HORIZONS)):
@@ -231,9 +254,7 @@ def provide(
             if instance < pool:
                 break
             is_here = instance < here + launching[t]
-            if worth(
-                t, instance, is_here, exceedance, area, levels, types, prices, full_use
-            ) > 0.0:
+            if worth(t, instance, is_here, exceedance, area, levels, types, prices, full_use) > 0.0:
                 pool = instance + 1
                 break
         if pool > here + launching[t]:
