@@ -423,9 +423,7 @@ def make_forecast(memory: Memory, b: int) -> None:
     memory.forecast[b] = min(max(forecast, lowest), highest)
 
 
-def remember_levels(
-    memory: Memory, b: int, demand_pps: float, first: bool, levels: Levels
-) -> None:
+def remember_levels(memory: Memory, b: int, demand_pps: float, first: bool, levels: Levels) -> None:
     """Of each level whether the demand is above it, for how long, and how often it crosses it."""
     for j in range(LEVELS):
         above = 1.0 if demand_pps > levels.rate[j] else 0.0
@@ -517,7 +515,7 @@ def share_above(shares: FloatArray, position: float) -> float:
     share = shares[first] * (1.0 - (max(position, 0.0) - first))
     for i in range(first + 1, count):
         share += shares[i]
-    return share
+    return float(share)
 
 
 def describe_level(

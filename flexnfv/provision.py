@@ -1,7 +1,7 @@
 """From how likely the demand is to exceed what to what a chain should run.
 
-The network of `flexnfv.memory`'s features says how likely the demand of a chain is to exceed each of
-some levels in the next interval, and within the next 2 to 256. From there it is a newsvendor's
+The network of `flexnfv.memory`'s features says how likely the demand of a chain is to exceed each
+of some levels in the next interval, and within the next 2 to 256. From there it is a newsvendor's
 problem for what runs, and a ski rental's for what stays parked:
 
 - What runs. A packet is lost at the tightest NF type, so capacities are chosen together: of all
@@ -110,18 +110,18 @@ def area_above(
     if rate >= levels.rate[LEVELS - 1]:
         return 0.0
     if rate <= levels.rate[0]:
-        return area[0, i] + (levels.rate[0] - rate)
+        return float(area[0, i] + (levels.rate[0] - rate))
     start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
     j = min(int((np.log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
     width = levels.rate[j + 1] - levels.rate[j]
     share = min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
     here = exceedance[j + 1, i] + share * (exceedance[j, i] - exceedance[j + 1, i])
-    return area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i])
+    return float(area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i]))
 
 
 def needed(rate: float, t: int, types: Types) -> int:
     """Instances of a type that carry a rate at the entry, as few as it may have at least."""
-    return max(int(ceil(rate / types.capacity[t] - EPSILON)), types.fewest[t])
+    return int(max(ceil(rate / types.capacity[t] - EPSILON), types.fewest[t]))
 
 
 def best_capacity(
@@ -189,8 +189,8 @@ def worth(
         area_above(low, 0, exceedance, area, levels) - area_above(high, 0, exceedance, area, levels)
     ) / capacity
     if here:
-        return gain + max(full_use * next_use - 1.0, -prices.parked)
-    return max(gain, soon) + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0
+        return float(gain + max(full_use * next_use - 1.0, -prices.parked))
+    return float(max(gain, soon) + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0)
 
 
 def provide(
@@ -231,9 +231,7 @@ def provide(
             if instance < pool:
                 break
             is_here = instance < here + launching[t]
-            if worth(
-                t, instance, is_here, exceedance, area, levels, types, prices, full_use
-            ) > 0.0:
+            if worth(t, instance, is_here, exceedance, area, levels, types, prices, full_use) > 0.0:
                 pool = instance + 1
                 break
         if pool > here + launching[t]:
@@ -301,7 +299,7 @@ def follow(
             parked[t] = min(parked[t] - rerun, spares[t])
             if wanted - running[t] - rerun > 0:
                 launching[t] += wanted - running[t] - rerun
-                left[t] = max(int(ceil(launch)), 1)
+                left[t] = max(ceil(launch), 1)
             running[t] += rerun
         else:
             kept = min(parked[t], spares[t])

@@ -1,7 +1,7 @@
 """Examples of exceedance: what a link has been like, and what of its demand came next.
 
-Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn at
-random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
+Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn
+at random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
 """
 
 from __future__ import annotations
@@ -150,9 +150,7 @@ def _nothing() -> tuple[Any, ...]:
     return series, levels, Memory.of(1), one, np.zeros((1, EACH), np.int64), Examples.of(1), 0
 
 
-def batches(
-    seed: int, numbers: Sequence[int], size: int, processes: int
-) -> Iterator[Examples]:
+def batches(seed: int, numbers: Sequence[int], size: int, processes: int) -> Iterator[Examples]:
     """Batches of examples of `size` series each, drawn ahead by other processes if there are any.
 
     Args:
