@@ -350,7 +350,7 @@ class Network:
         return self.logits
 
 
-def pace(
+def keep_pace(
     balance: FloatArray,
     offered_pps: FloatArray,
     lost_pps: FloatArray,
@@ -462,7 +462,7 @@ class Exceedance:
         drop_cost = knobs.drop_cost
         if knobs.targeted.any():
             target = np.where(knobs.targeted, knobs.drop_target, 1.0)
-            compiled(pace)(self._balance, offered, dropped, target, tuning)
+            compiled(keep_pace)(self._balance, offered, dropped, target, tuning)
             drop_cost = np.where(knobs.targeted, np.exp(self._balance[:, 3]), drop_cost)
         compiled(decide_chains)(
             self._link,
