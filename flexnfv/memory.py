@@ -249,11 +249,6 @@ class Memory(NamedTuple):
             memory.change_shares[:, :, place] += 1.0 / len(PRESUMED)
         return memory
 
-    def copy_link(self, source: int, target: int) -> None:
-        """Let one link remember what another does."""
-        for array in self:
-            array[target] = array[source]
-
 
 def step_of(span: float, age: float) -> float:
     """Step of a running mean that looks back on `span` intervals once it is that old."""

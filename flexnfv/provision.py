@@ -1,7 +1,7 @@
 """From how likely the demand is to exceed what to what a chain should run.
 
-The network of `flexnfv.memory`'s features says how likely the demand of a chain is to exceed each of
-some levels in the next interval, and within the next 2 to 256. From there it is a newsvendor's
+The network of `flexnfv.memory`'s features says how likely the demand of a chain is to exceed each
+of some levels in the next interval, and within the next 2 to 256. From there it is a newsvendor's
 problem for what runs, and a ski rental's for what stays parked:
 
 - What runs. A packet is lost at the tightest NF type, so capacities are chosen together: of all
@@ -121,15 +121,16 @@ def place_of(rate: float, levels: Levels) -> tuple[int, float]:
 
 
 def area_above(
+    rate: float, i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
+) -> float:
+    """Expected demand above a rate, packets/s, by the exceedances of horizon `i`."""
+    return area_at(place_of(rate, levels), i, exceedance, area, levels)
+
+
+def area_at(
     place: tuple[int, float], i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
 ) -> float:
-    """Expected demand above a rate, packets/s, by the exceedances of horizon `i`.
-
-    Args:
-        place: of the rate, see `place_of`.
-        i: 0 for the next interval, then the horizons.
-        exceedance, area, levels: see `areas`.
-    """
+    """`area_above` of a rate that lies there, for several horizons at one place."""
     j, share = place
     if j == LEVELS - 1:
         return 0.0
@@ -142,7 +143,7 @@ def area_above(
 
 def needed(rate: float, t: int, types: Types) -> int:
     """Instances of a type that carry a rate at the entry, as few as it may have at least."""
-    return max(int(ceil(rate / types.capacity[t] - EPSILON)), types.fewest[t])
+    return int(max(ceil(rate / types.capacity[t] - EPSILON), types.fewest[t]))
 
 
 def best_capacity(
@@ -159,7 +160,7 @@ def best_capacity(
     for t in range(count):
         for instances in range(types.fewest[t], available[t] + 1):
             rate = instances * types.capacity[t]
-            lost = area_above(place_of(rate, levels), 0, exceedance, area, levels)
+            lost = area_above(rate, 0, exceedance, area, levels)
             cost = prices.drop_cost * lost / prices.mean
             for other in range(count):
                 wanted = needed(rate, other, types)
@@ -198,8 +199,8 @@ def worth(
     gain, soon = -_NEVER, 0.0
     for i in range(len(HORIZONS)):
         use = (
-            area_above(low, i + 1, exceedance, area, levels)
-            - area_above(high, i + 1, exceedance, area, levels)
+            area_at(low, i + 1, exceedance, area, levels)
+            - area_at(high, i + 1, exceedance, area, levels)
         ) / capacity
         value = use * missed * full_use
         if i == 0:
@@ -209,11 +210,11 @@ def worth(
         wait = HORIZONS[i] - (1.0 if here else 2.0)
         gain = max(gain, value - prices.parked * wait)
     next_use = (
-        area_above(low, 0, exceedance, area, levels) - area_above(high, 0, exceedance, area, levels)
+        area_at(low, 0, exceedance, area, levels) - area_at(high, 0, exceedance, area, levels)
     ) / capacity
     if here:
-        return gain + max(full_use * next_use - 1.0, -prices.parked)
-    return max(gain, soon) + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0
+        return float(gain + max(full_use * next_use - 1.0, -prices.parked))
+    return float(max(gain, soon) + max(1.0 - prices.launch, 0.0) * full_use * next_use - 1.0)
 
 
 def provide(
@@ -322,7 +323,7 @@ def follow(
             parked[t] = min(parked[t] - rerun, spares[t])
             if wanted - running[t] - rerun > 0:
                 launching[t] += wanted - running[t] - rerun
-                left[t] = max(int(ceil(launch)), 1)
+                left[t] = max(ceil(launch), 1)
             running[t] += rerun
         else:
             kept = min(parked[t], spares[t])

@@ -1,7 +1,7 @@
 """Examples of exceedance: what a link has been like, and what of its demand came next.
 
-Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn at
-random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
+Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn
+at random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
 """
 
 from __future__ import annotations
