@@ -30,7 +30,7 @@ from flexnfv.memory import (
     remember,
 )
 from flexnfv.policy import State
-from flexnfv.provision import HORIZONS, Prices, Types, areas, follow, imagine, provide
+from flexnfv.provision import HORIZONS, Prices, Types, area_above, areas, follow, imagine, provide
 from flexnfv.reading import Reading
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Tuning(NamedTuple):
             thought to have before it is seen, and intervals that this counts for.
         memory: discount of what the imagined chains have cost, per interval.
         doubt: intervals' worth of lost traffic that another factor than 1 must be cheaper by.
-        pace: intervals' worth of allowed loss that move the drop cost by a factor of e.
+        pace: expected losses, relative to the allowed one, that move the drop cost by a factor of
+            e.
         horizon: intervals within which a drop target makes up for what was lost too much.
     """
 
@@ -72,7 +73,7 @@ class Tuning(NamedTuple):
     trust: float = 100.0
     memory: float = 0.998
     doubt: float = 1.0
-    pace: float = 20.0
+    pace: float = 200.0
     horizon: float = 1000.0
 
 
@@ -216,7 +217,7 @@ def decide_chains(
 
     Args:
         memory, links: of the links.
-        chains: the chains, whose targets and spares are filled.
+        chains: the chains, whose targets, spares and prices are filled, and what is expected.
         imagined: of the chains, updated.
         levels, types: of the chain.
         tuning: of the policy.
@@ -264,7 +265,10 @@ def decide_chains(
                 cost = imagined.cost[n, i] + (tuning.doubt * drop_cost if i > 0 else 0.0)
                 if i == 0 or cost < best:
                     best, factor = cost, FACTORS[i]
-        provide(
+        prices = scaled(prices, factor)
+        for i in range(len(prices)):
+            chains.paid[n, i] = prices[i]
+        capacity = provide(
             states[0, n],
             states[1, n],
             states[2, n],
@@ -272,10 +276,12 @@ def decide_chains(
             links.area[b],
             levels,
             types,
-            scaled(prices, factor),
+            prices,
             targets,
             spares,
         )
+        expected = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
+        chains.balance[n, 4] = expected
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
@@ -312,8 +318,9 @@ class Chains(NamedTuple):
     Attributes:
         link: that each is on, [B].
         drop_cost, drop_target, parked_weight: see `Knobs`; a drop target moves the cost, [B].
-        balance: of those with a drop target, see `keep_pace`, [B, 4].
+        balance: see `keep_pace`, [B, 5].
         targets, spares: the last decision, [B, T].
+        paid: prices that it was made at, in the order of `flexnfv.provision.Prices`, [B, fields].
     """
 
     link: IntArray
@@ -323,13 +330,20 @@ class Chains(NamedTuple):
     balance: FloatArray
     targets: IntArray
     spares: IntArray
+    paid: FloatArray
 
     @classmethod
     def of(cls, batch: int, types: int, knobs: Knobs) -> Self:
         """Of a batch of chains that begin, all on one link."""
-        costs = (np.array(np.broadcast_to(knob, batch), np.float64) for knob in knobs)
         none = np.zeros((batch, types), np.int64)
-        return cls(np.zeros(batch, np.int64), *costs, np.zeros((batch, 4)), none, none.copy())
+        return cls(
+            link=np.zeros(batch, np.int64),
+            **{name: np.full(batch, knob) for name, knob in knobs._asdict().items()},
+            balance=np.zeros((batch, 5)),
+            targets=none,
+            spares=none.copy(),
+            paid=np.zeros((batch, len(Prices._fields))),
+        )
 
 
 class Network:
@@ -365,12 +379,15 @@ def keep_pace(
 ) -> None:
     """Move the drop costs of chains so that the share that they lose comes to their targets.
 
-    An integral controller of the logarithm of the cost, whose set point makes up, within the
-    horizon, for what was lost beyond the target or left unused so far (budget pacing).
+    An integral controller of the logarithm of the cost. It is driven by the loss that is expected,
+    which is smoother than the one that comes: one large loss in a thousand intervals would else
+    drive the cost down in all others. Its set point makes up, within the horizon, for what was lost
+    beyond the target or left unused so far (budget pacing).
 
     Args:
         chains: those with a drop target are updated. Their balance: demand and loss so far,
-            packets/s summed over intervals, readings, and the logarithm of the drop cost.
+            packets/s summed over intervals, readings, the logarithm of the drop cost, and the loss
+            that was expected of the last interval.
         tuning: of the policy.
         offered_pps, lost_pps: of the last interval, [B].
     """
@@ -385,8 +402,8 @@ def keep_pace(
         balance[2] += 1.0
         mean = max(balance[0] / balance[2], 1e-9)
         spent = balance[1] / (target * mean) - balance[2]
-        allowed = target * mean * min(max(1.0 - spent / tuning.horizon, 0.1), 3.0)
-        moved = balance[3] + min((lost_pps[n] / allowed - 1.0) / tuning.pace, 2.0)
+        allowed = target * mean * min(max(1.0 - spent / tuning.horizon, 0.03), 2.0)
+        moved = balance[3] + (balance[4] / allowed - 1.0) / tuning.pace
         balance[3] = min(max(moved, log(COSTS[0])), log(COSTS[1]))
         chains.drop_cost[n] = exp(balance[3])
 
@@ -438,6 +455,11 @@ class Exceedance:
         self._provide = bound(
             decide_chains, *known, self._chains, self._imagined, levels, self._types, tuning
         )
+
+    @property
+    def paid(self) -> FloatArray:
+        """Prices that the last decisions were made at, see `Chains`, [B, fields]."""
+        return self._chains.paid
 
     def _forget(self) -> None:
         """Begin anew where the arrays are, which takes less than binding others."""
