@@ -170,6 +170,7 @@ def _called(function: FunctionType) -> list[str]:
         name
         for name in function.__code__.co_names
         if isinstance(value := function.__globals__.get(name), FunctionType)
+        and value is not function  # an attribute may have the function's own name
         and value.__module__.startswith("flexnfv.")
     ]
 

@@ -9,6 +9,8 @@ a policy               `NAME:key=value,key=value`              a registered poli
 a bundle               `PATH:key=value,key=value`              a file that exists or ends in
                                                                `.onnx`; it is short for
                                                                `learned:bundle=PATH,key=value`
+a pretrained bundle    `pretrained/NAME:key=value,key=value`   `pretrained/` and the name of one
+                                                               that FlexNFV ships
 a trace                `NAME?key=value&key=value`              a path or a name (`load_trace`)
 options of a backend   `key=value`, any number of times        none
 =====================  ======================================  =================================
@@ -39,8 +41,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from flexnfv.errors import InputError
+from flexnfv.suggest import known
 
 BUNDLE_SUFFIX: Final = ".onnx"
+PRETRAINED: Final = "pretrained/"
+"""How the name of a bundle that FlexNFV ships begins."""
+_SHIPPED: Final = Path(__file__).with_name("policies") / "pretrained"
 LEARNED: Final = "learned"
 """The registered policy that runs a bundle."""
 
@@ -79,17 +85,19 @@ def policy_spec(text: str) -> Spec:
     """The parts of a policy's spec; one that names a bundle has the head `learned`.
 
     Raises:
-        InputError: a key without a value, or twice.
+        InputError: a key without a value, or twice; an unknown pretrained bundle.
     """
     quoted, head, tail = _split(text, ":")
     pairs = parse_pairs(tail, ",", where=repr(text))
-    if not (quoted or head.endswith(BUNDLE_SUFFIX) or _is_file(head)):
+    if not (quoted or _is_bundle(head)):
+        if head == LEARNED and "bundle" in pairs:
+            pairs["bundle"] = located(pairs["bundle"])
         return Spec(text, head, pairs)
     if "bundle" in pairs:
         raise InputError(
             "names two bundles", where=repr(text), fix="give the path once, as PATH:key=value"
         )
-    return Spec(text, LEARNED, {"bundle": head, **pairs})
+    return Spec(text, LEARNED, {"bundle": located(head), **pairs})
 
 
 def with_pairs(text: str, changes: Mapping[str, str | None]) -> str:
@@ -125,7 +133,7 @@ def trace_spec(text: str) -> Spec:
 def is_bundle(text: str) -> bool:
     """Whether a policy's spec names a bundle (however wrong the rest of it is)."""
     quoted, head, _ = _split(text, ":")
-    return quoted or head == LEARNED or head.endswith(BUNDLE_SUFFIX) or _is_file(head)
+    return quoted or head == LEARNED or _is_bundle(head)
 
 
 def bundle_of(text: str) -> Path | None:
@@ -137,6 +145,24 @@ def bundle_of(text: str) -> Path | None:
     spec = policy_spec(text)
     named = spec.pairs.get("bundle") if spec.head == LEARNED else None
     return None if named is None else Path(named)
+
+
+def pretrained() -> dict[str, Path]:
+    """The bundles that FlexNFV ships: their paths by name, such as `pretrained/any-chain`."""
+    found = sorted(_SHIPPED.glob(f"*{BUNDLE_SUFFIX}"))
+    return {f"{PRETRAINED}{path.stem}": path for path in found}
+
+
+def located(bundle: str) -> str:
+    """The path of the bundle of that name; a path that names none that is shipped stays as it is.
+
+    Raises:
+        InputError: an unknown pretrained bundle (the nearest is given).
+    """
+    if not _is_pretrained(bundle):
+        return bundle
+    shipped = pretrained()
+    return str(shipped[known(bundle, shipped, kind="pretrained bundle")])
 
 
 def parse_pairs(text: str, mark: str, *, where: str) -> dict[str, str]:
@@ -295,6 +321,14 @@ def _split(text: str, mark: str) -> tuple[bool, str, str]:
         # The message about a missing bundle must name its whole path.
         head = next((part for part in parts if part.endswith(BUNDLE_SUFFIX)), head)
     return False, head, text[len(head) + 1 :]
+
+
+def _is_bundle(head: str) -> bool:
+    return head.endswith(BUNDLE_SUFFIX) or _is_file(head) or _is_pretrained(head)
+
+
+def _is_pretrained(text: str) -> bool:
+    return text.startswith(PRETRAINED) and not text.endswith(BUNDLE_SUFFIX) and not _is_file(text)
 
 
 def _is_file(text: str) -> bool:

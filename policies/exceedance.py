@@ -30,7 +30,7 @@ from flexnfv.memory import (
     rhythm,
 )
 from flexnfv.policy import State
-from flexnfv.provision import HORIZONS, Prices, Types, areas, follow, imagine, provide
+from flexnfv.provision import HORIZONS, Prices, Types, area_above, areas, follow, imagine, provide
 from flexnfv.reading import Reading
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Tuning(NamedTuple):
             thought to have before it is seen, and intervals that this counts for.
         memory: discount of what the imagined chains have cost, per interval.
         doubt: intervals' worth of lost traffic that another factor than 1 must be cheaper by.
-        pace: intervals' worth of allowed loss that move the drop cost by a factor of e.
+        pace: expected losses, relative to the allowed one, that move the drop cost by a factor of
+            e.
         horizon: intervals within which a drop target makes up for what was lost too much.
     """
 
@@ -72,7 +73,7 @@ class Tuning(NamedTuple):
     trust: float = 100.0
     memory: float = 0.998
     doubt: float = 1.0
-    pace: float = 20.0
+    pace: float = 200.0
     horizon: float = 1000.0
 
 
@@ -217,6 +218,8 @@ def decide_chains(
     tuning: Tuning,
     targets: IntArray,
     spares: IntArray,
+    expected: FloatArray,
+    paid: FloatArray,
 ) -> None:
     """Decide for B chains.
 
@@ -232,6 +235,8 @@ def decide_chains(
         launch: intervals that a launch takes.
         tuning: of the policy.
         targets, spares: filled, [B, T].
+        expected: loss that is expected of the next interval, packets/s; filled, [B].
+        paid: filled with the prices that it was decided at, [B, fields].
     """
     for n in range(len(link)):
         b = link[n]
@@ -271,7 +276,10 @@ def decide_chains(
                 cost = imagined.cost[n, i] + (tuning.doubt * drop_cost[n] if i > 0 else 0.0)
                 if i == 0 or cost < best:
                     best, factor = cost, FACTORS[i]
-        provide(
+        prices = scaled(prices, factor)
+        for i in range(len(prices)):
+            paid[n, i] = prices[i]
+        capacity = provide(
             states[0, n],
             states[1, n],
             states[2, n],
@@ -279,10 +287,11 @@ def decide_chains(
             links.area[b],
             levels,
             types,
-            scaled(prices, factor),
+            prices,
             targets[n],
             spares[n],
         )
+        expected[n] = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
@@ -359,12 +368,14 @@ def keep_pace(
 ) -> None:
     """Move the drop costs of B chains so that the share that they lose comes to their targets.
 
-    An integral controller of the logarithm of the cost, whose set point makes up, within the
-    horizon, for what was lost beyond the target or left unused so far (budget pacing).
+    An integral controller of the logarithm of the cost. It is driven by the loss that is expected,
+    which is smoother than the one that comes: one large loss in a thousand intervals would else
+    drive the cost down in all others. Its set point makes up, within the horizon, for what was lost
+    beyond the target or left unused so far (budget pacing).
 
     Args:
-        balance: demand and loss so far, packets/s summed over intervals, readings, and the
-            logarithm of the drop cost; updated, [B, 4].
+        balance: demand and loss so far, packets/s summed over intervals, readings, the logarithm of
+            the drop cost, and the loss that was expected of the last interval; updated, [B, 5].
         offered_pps, lost_pps: of the last interval, [B].
         target: share that may be lost, [B].
         tuning: of the policy.
@@ -377,8 +388,8 @@ def keep_pace(
         balance[n, 2] += 1.0
         mean = max(balance[n, 0] / balance[n, 2], 1e-9)
         spent = balance[n, 1] / (target[n] * mean) - balance[n, 2]
-        allowed = target[n] * mean * min(max(1.0 - spent / tuning.horizon, 0.1), 3.0)
-        moved = balance[n, 3] + min((lost_pps[n] / allowed - 1.0) / tuning.pace, 2.0)
+        allowed = target[n] * mean * min(max(1.0 - spent / tuning.horizon, 0.03), 2.0)
+        moved = balance[n, 3] + (balance[n, 4] / allowed - 1.0) / tuning.pace
         balance[n, 3] = min(max(moved, log(COSTS[0])), log(COSTS[1]))
 
 
@@ -392,7 +403,13 @@ class Exceedance:
         session: runs the network.
         tuning: of the policy.
         where: the bundle, for messages.
+
+    Attributes:
+        paid: prices that the last decisions were made at, in the order of
+            `flexnfv.provision.Prices`, [B, fields].
     """
+
+    paid: FloatArray
 
     def __init__(self, session: InferenceSession, tuning: Tuning, where: str) -> None:
         self._network = Network(session)
@@ -421,9 +438,10 @@ class Exceedance:
         self._memory, self._links = Memory.of(batch), Links.of(batch)
         self._imagined = Imagined.of(batch, self._chain)
         self._link = np.zeros(batch, np.int64)
-        self._balance = np.zeros((batch, 4))
+        self._balance = np.zeros((batch, 5))
         self._targets = np.zeros((batch, self._chain.types), np.int64)
         self._spares = np.zeros_like(self._targets)
+        self.paid = np.zeros((batch, len(Prices._fields)))
 
     def decide(self, reading: Reading) -> Decision:
         """Targets and spares, [..., T].
@@ -480,6 +498,8 @@ class Exceedance:
             tuning,
             self._targets,
             self._spares,
+            self._balance[:, 4],
+            self.paid,
         )
 
     def _share(self, offered: FloatArray) -> tuple[IntArray, IntArray]:

@@ -18,6 +18,7 @@ SHIPPED = (
     "*.html",
     "*.rules",
     "*.routes",
+    "*.onnx",
     "*.c",
     "*.h",
     "*.inc",

@@ -56,6 +56,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("deploy", "run a policy on a chain until stopped", "flexnfv.cli.deploy"),
     Command("dataplane", "build, start, watch, stop the DPDK dataplane", "flexnfv.cli.dataplane"),
     Command("doctor", "what this machine lacks for the dataplane", "flexnfv.cli.doctor"),
+    Command("explain", "when a learned policy scales, and why: a page", "flexnfv.cli.explain"),
     Command("policies", "list policies, show one, look into a bundle", "flexnfv.cli.policies"),
     Command("ranking", "the order of policies, model against live", "flexnfv.cli.ranking"),
     Command("reproduce", "the paper's table and figures, claim by claim", "flexnfv.cli.reproduce"),

@@ -89,7 +89,7 @@ def bench(
             out,
             backend=backend,
             options=backend_options(scale, options),
-            peak=_peak(peak),
+            peak=peak_rate(peak),
             compress=compress,
             segment=cut,
             processes=processes,
@@ -120,7 +120,12 @@ def bench(
     return None
 
 
-def _peak(text: str | None) -> float | Literal["keep"] | None:
+def peak_rate(text: str | None) -> float | Literal["keep"] | None:
+    """What `--peak` asks for.
+
+    Raises:
+        InputError: neither a number nor "keep".
+    """
     if text is None:
         return None
     if text == "keep":

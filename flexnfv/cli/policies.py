@@ -6,17 +6,22 @@ import inspect
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from flexnfv.chain import load_chain
 from flexnfv.policy import registered
+from flexnfv.spec import PRETRAINED, located, pretrained
 from flexnfv.suggest import known
 from flexnfv.terminal import Listing, console
 
+if TYPE_CHECKING:
+    from flexnfv.policies.bundle import Metadata
+
 
 def list_policies(*, json: bool = False) -> None:
-    """List the registered policies, FlexNFV's own and those of installed packages.
+    """List the registered policies, ours and those of installed packages, and pretrained bundles.
 
     Args:
         json: print JSON instead of a table.
@@ -28,6 +33,9 @@ def list_policies(*, json: bool = False) -> None:
             "summary": _summary(point.load()),
         }
         for name, point in registered().items()
+    ] + [
+        {"name": name, "package": "flexnfv", "summary": _summary_of(_card(bundle))}
+        for name, bundle in pretrained().items()
     ]
     if json:
         _print_json(rows)
@@ -40,9 +48,16 @@ def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
     """Show what a policy does, its parameters with their defaults, and what is swept for its front.
 
     Args:
-        name: of a registered policy.
+        name: of a registered policy, or of a pretrained bundle, whose model card is shown.
         json: print JSON instead of a table.
     """
+    if name.startswith(PRETRAINED):
+        card = _card(Path(located(name)))
+        if json:
+            _print_json({"name": name, "card": card})
+        else:
+            print(card, end="")
+        return
     factory = registered()[known(name, registered(), kind="policy")].load()
     described = _argument_docs(inspect.getdoc(factory) or "")
     parameters = [
@@ -82,20 +97,20 @@ def show(name: tyro.conf.Positional[str], *, json: bool = False) -> None:
 
 
 def inspect_bundle(
-    bundle: tyro.conf.Positional[Path], *, chain: str | None = None, json: bool = False
+    bundle: tyro.conf.Positional[str], *, chain: str | None = None, json: bool = False
 ) -> None:
     """Check a bundle and show what it says of itself; nothing of it is executed but its network.
 
     Args:
-        bundle: path of a bundle (one ONNX file).
+        bundle: path of a bundle (one ONNX file), or the name of a pretrained one.
         chain: also tell whether it fits this chain (shipped name or path); exit code 2 if not.
         json: print JSON instead of a table.
     """
     from flexnfv.policies.bundle import read_bundle, refuse_other_chain
 
-    metadata, _ = read_bundle(bundle)
+    metadata, _ = read_bundle(located(bundle))
     if chain is not None:
-        refuse_other_chain(metadata, load_chain(chain), str(bundle))
+        refuse_other_chain(metadata, load_chain(chain), bundle)
     told = metadata.model_dump(mode="json")
     if json:
         _print_json(told)
@@ -103,8 +118,7 @@ def inspect_bundle(
     out = console()
     out.print(f"[bold]{metadata.name}[/bold]: format {metadata.format}, {bundle}")
     rows: dict[str, str] = {
-        "rows of": f"{len(metadata.observation)} features -> {len(metadata.offsets)} offsets "
-        f"from the need, {metadata.offsets[0]:+d} .. {metadata.offsets[-1]:+d}",
+        "answers": _answers(metadata),
         "drop_cost": f"{metadata.drop_cost:g}"
         + (" (trained {:g} to {:g})".format(*metadata.drop_costs) if metadata.drop_costs else ""),
     }
@@ -122,6 +136,32 @@ def inspect_bundle(
     out.print(Listing(("", " "), rows.items(), prose=(" ",)))
     if chain is not None:
         out.print(f"it fits chain {chain}")
+
+
+def _answers(metadata: Metadata) -> str:
+    """What the network answers to what."""
+    count = len(metadata.observation)
+    if metadata.kind == "exceedance":
+        return (
+            f"{count} features of traffic and level -> how likely the demand is to exceed the "
+            f"level next, and within {', '.join(f'{span:g}' for span in metadata.horizons)} "
+            "intervals"
+        )
+    offsets = metadata.offsets
+    return (
+        f"{count} features -> {len(offsets)} offsets from the need, "
+        f"{offsets[0]:+d} .. {offsets[-1]:+d}"
+    )
+
+
+def _card(bundle: Path) -> str:
+    """The model card beside a pretrained bundle."""
+    return bundle.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def _summary_of(card: str) -> str:
+    """The paragraph behind the card's title."""
+    return " ".join(card.split("\n\n")[1].split())
 
 
 def _summary(factory: object) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 POINTS: Final = 400
 """Points of a time line after thinning."""
 
-_COLOURS: Final = (
+COLOURS: Final = (
     "#0072b2",
     "#d55e00",
     "#009e73",
@@ -85,7 +85,7 @@ def html(result: Result) -> str:
         level=f"{LEVEL:.0%}",
         resamples=f"{RESAMPLES:,}",
         margin=f"{MARGIN * 100:g}",
-        fronts=_embedded(fronts_figure(result)),
+        fronts=embedded(fronts_figure(result)),
         swept=", ".join(swept),
         episodes=len(grid.traces) * len(grid.seeds),
         floor=f"{DROP_FLOOR:g}",
@@ -95,7 +95,7 @@ def html(result: Result) -> str:
         by_trace=_by_trace(result),
         first_seed=grid.seeds[0],
         time_lines=[
-            (trace.name, _embedded(time_line(result, index)))
+            (trace.name, embedded(time_line(result, index)))
             for index, trace in enumerate(grid.traces)
         ],
         **_what_was_run(result),
@@ -309,7 +309,7 @@ def _what_was_run(result: Result) -> dict[str, Any]:
     }
 
 
-def _embedded(figure: go.Figure) -> Markup:
+def embedded(figure: go.Figure) -> Markup:
     """A figure as part of a page; plotly itself escapes the names in it."""
     from markupsafe import Markup
 
@@ -333,4 +333,4 @@ def _setting(setting: Any) -> str:
 
 
 def _cycle(count: int) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(count)]
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]

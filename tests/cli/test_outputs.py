@@ -21,6 +21,7 @@ COMMANDS = {
     "bench": ("bench", "--chain", "single"),
     "calibrate": ("calibrate", "--chain", "single", "--backend", "model"),
     "deploy": ("deploy", "--chain", "paper", "--policy", "static", "--backend", "model"),
+    "explain": ("explain", "pretrained/any-chain", "--trace", TRACE),
     "fidelity": ("fidelity", "--trace", TRACE, "--backend", "model"),
     "reproduce": ("reproduce", "launch", "--backend", "model"),
 }
@@ -35,6 +36,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for place in (
         "flexnfv.evaluation.bench.run",
+        "flexnfv.evaluation.explain.explanation.run",
         "flexnfv.experiments.calibrate._on_backend",
         "flexnfv.experiments.runner.run_episode",
         "flexnfv.experiments.runner.Runner.try_out",

@@ -10,6 +10,7 @@ import pytest
 from flexnfv.chain import load_chain
 from flexnfv.cli import main
 from flexnfv.policy import parameters_of, registered
+from flexnfv.spec import pretrained
 from tests.policies.networks import write_random_bundle
 
 
@@ -36,7 +37,7 @@ def test_every_registered_policy_is_listed_with_a_summary(
     code, out, _ = run(capsys, "list", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert [row["name"] for row in rows] == list(registered())
+    assert [row["name"] for row in rows] == [*registered(), *pretrained()]
     assert all(row["summary"].endswith(".") and row["package"] for row in rows)
     assert "watermark" in run(capsys, "list")[1]
 
@@ -71,6 +72,20 @@ def test_a_bundle_tells_its_chain_seeds_traces_and_scores(
         assert word in out
     code, out, _ = run(capsys, "inspect", str(bundle), "--json")
     assert json.loads(out)["seeds"] == [7]
+
+
+@pytest.mark.parametrize("name", list(pretrained()))
+def test_a_pretrained_bundle_has_a_card_and_tells_of_itself(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(capsys, "inspect", name, "--chain", "six")[0] == 0
+    code, out, _ = run(capsys, "show", name)
+    assert code == 0
+    for heading in ("## What it is for", "## Traffic", "## Scores", "## Limits", "## How"):
+        assert heading in out
+    prose = [line for line in out.splitlines() if not line.startswith("|")]
+    assert max(map(len, prose)) <= 80
+    assert json.loads(run(capsys, "show", name, "--json")[1])["card"] == out
 
 
 def test_a_bundle_of_another_chain_is_refused_with_the_difference(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 import flexnfv
-from flexnfv.compiled import bound
+from flexnfv.compiled import bound, compiled
 from flexnfv.mapping import algorithm1_row
 
 PROBE = """
@@ -142,3 +142,20 @@ def test_a_table_whose_shapes_contradict_its_dimensions_is_refused() -> None:
         bound(mix, table._replace(counts=table.counts[:2].copy()), other)
     with pytest.raises(ValueError, match="is not contiguous"):
         bound(mix, table._replace(amounts=np.zeros((5, 3)).T), other)
+
+
+class Rates(NamedTuple):
+    """A table with an attribute of the name of the function below."""
+
+    grow: float
+
+
+def grow(amount: float, rates: Rates) -> float:
+    return amount * rates.grow
+
+
+def test_an_attribute_may_have_the_name_of_the_function_that_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grow, "__module__", "flexnfv.compiled")  # as if it were one of FlexNFV's
+    assert compiled(grow)(3.0, Rates(2.0)) == 6.0

@@ -21,6 +21,7 @@ from flexnfv.spec import (
     parse_pairs,
     plain,
     policy_spec,
+    pretrained,
     trace_spec,
     with_pairs,
 )
@@ -52,6 +53,46 @@ def test_a_policys_spec_falls_into_head_and_pairs(
     assert is_bundle(text) == (head == "learned")
     named = pairs.get("bundle")
     assert bundle_of(text) == (None if named is None else Path(named))
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        ("{}", {}),
+        ("{}:drop_cost=300", {"drop_cost": "300"}),
+        ("learned:bundle={},drop_target=0.001", {"drop_target": "0.001"}),
+    ],
+)
+@pytest.mark.parametrize("name", list(pretrained()))
+def test_a_pretrained_bundle_has_a_name_wherever_one_is_due(
+    name: str, text: str, others: dict[str, str]
+) -> None:
+    path = pretrained()[name]
+    spec = policy_spec(text.format(name))
+    assert spec.head == "learned"
+    assert spec.pairs == {"bundle": str(path), **others}
+    assert is_bundle(text.format(name))
+    assert bundle_of(text.format(name)) == path
+    assert path.is_file()
+    assert path.with_suffix(".md").is_file(), "a model card"
+
+
+@pytest.mark.parametrize("text", ["pretrained/any-chian", "learned:bundle=pretrained/any-chian"])
+def test_an_unknown_pretrained_bundle_is_answered_with_the_nearest(text: str) -> None:
+    assert is_bundle(text)
+    with pytest.raises(InputError) as refused:
+        bundle_of(text)
+    assert "did you mean 'pretrained/any-chain'?" in str(refused.value)
+
+
+def test_a_file_of_ones_own_beats_a_pretrained_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pretrained").mkdir()
+    Path("pretrained/any-chain").write_bytes(b"")
+    assert bundle_of("pretrained/any-chain:drop_cost=5") == Path("pretrained/any-chain")
+    assert bundle_of("pretrained/own.onnx") == Path("pretrained/own.onnx")
 
 
 @pytest.mark.parametrize("name", ["a:b", "a,b=c", "a b", "a?b", "watermark"])
