@@ -18,7 +18,14 @@ from flexnfv.evaluation.episodes import run_episode, run_episodes
 from flexnfv.evaluation.sums import CORE_S, LOST, OFFERED, PARKED_CORE_S, TIME_S
 from flexnfv.memory import LEVEL, LEVELS, TRAFFIC, Levels, Memory
 from flexnfv.model import ModelBackend
-from flexnfv.policies.exceedance import Links, Tuning, keep_pace, observe_links, predict_links
+from flexnfv.policies.exceedance import (
+    COSTS,
+    Links,
+    Tuning,
+    keep_pace,
+    observe_links,
+    predict_links,
+)
 from flexnfv.policies.learned import Learned
 from flexnfv.policy import make_policy
 from flexnfv.policy_batch import PolicyBatch, group
@@ -214,26 +221,31 @@ def test_parked_cores_that_cost_more_are_fewer(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mean", [3e6, 6e6])
-def test_the_share_that_is_lost_comes_to_the_drop_target(path: Path, mean: float) -> None:
-    targets = (0.02, 0.01, 0.005)
-    specs = [f"{path}:drop_target={target}" for target in targets]
-    sums = sums_of(specs, EDGE, noise(13, 1500, mean))
-    np.testing.assert_allclose(sums[:, LOST] / sums[:, OFFERED], targets, rtol=0.3)
+def test_the_share_that_is_lost_comes_to_the_drop_target(mean: float) -> None:
+    targets = (0.02, 0.005, 0.002)
+    specs = [f"pretrained/any-chain:drop_target={target}" for target in targets]
+    sums = sums_of(specs, EDGE, noise(13, 2000, mean))
+    np.testing.assert_allclose(sums[:, LOST] / sums[:, OFFERED], targets, rtol=0.4)
 
 
 def test_the_pace_raises_the_cost_of_what_loses_too_much() -> None:
-    tuning, target = Tuning(), np.full(3, 0.01)
-    balance = np.zeros((3, 4))
-    offered_pps = np.full(3, 1e6)
-    for _ in range(50):
-        keep_pace(balance, offered_pps, np.array([0.0, 1e4, 3e4]), target, tuning)
-    assert balance[0, 3] < np.log(100.0) - 0.5
-    assert balance[1, 3] == pytest.approx(np.log(100.0))
-    assert balance[2, 3] > np.log(100.0) + 0.5
-    for _ in range(5000):
-        keep_pace(balance, offered_pps, np.array([0.0, 1e6, 0.0]), target, tuning)
-    assert np.exp(balance[:, 3]).round(3).tolist() == [3.0, 3e4, 3.0], "the cost is bounded"
-    silent = np.zeros((1, 4))
+    """Chains that lose nothing, what they may and three times that, as it was expected."""
+    tuning, target, rate = Tuning(), np.full(3, 0.01), np.full(3, 1e6)
+
+    def paced(lost: FloatArray, intervals: int) -> FloatArray:
+        balance = np.zeros((3, 5))
+        balance[:, 4] = lost
+        for _ in range(intervals):
+            keep_pace(balance, rate, lost, target, tuning)
+        return np.asarray(np.exp(balance[:, 3]))
+
+    costs = paced(np.array([0.0, 1e4, 3e4]), 300)
+    assert costs[0] < 50.0
+    assert costs[1] == pytest.approx(100.0)
+    assert costs[2] > 200.0
+    least, _, most = paced(np.array([0.0, 1e4, 1e6]), 5000)
+    assert (least, most) == (pytest.approx(COSTS[0]), pytest.approx(COSTS[1]))
+    silent = np.zeros((1, 5))
     keep_pace(silent, np.zeros(1), np.zeros(1), target[:1], tuning)
     assert np.isfinite(silent).all()
 
