@@ -24,6 +24,7 @@ from flexnfv.errors import InputError
 from flexnfv.files import new_file
 from flexnfv.memory import LEVEL, LEVELS, TRAFFIC
 from flexnfv.observation import ObservationEncoder
+from flexnfv.policies.exceedance import Tuning
 from flexnfv.provision import HORIZONS
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ _ONNX_DOMAINS = ("", "ai.onnx")
 _PROBE_ROWS = 3
 
 Kind = Literal["actions", "exceedance"]
+KNOBS: Final = ("drop_cost", "drop_target", "parked_weight")
+"""What an operator may set of a policy of exceedances."""
 Shape = tuple[int, ...]
 
 
@@ -215,6 +218,11 @@ class Metadata(_Model):
     git_revision: str = ""
     scores: dict[str, float] = {}
     training: dict[str, Any] = {}
+
+    @property
+    def knobs(self) -> tuple[str, ...]:
+        """What an operator may set of such a policy."""
+        return ("drop_cost",) if self.kind == "actions" else KNOBS
 
 
 def digest(chain: ServiceChain) -> str:
@@ -453,6 +461,8 @@ def _metadata(model: ModelProto, where: str) -> Metadata:
             f"it looks ahead {list(metadata.horizons)} intervals, this version {list(HORIZONS)}",
             where=where,
         )
+    if unknown := sorted(set(metadata.tuning) - set(Tuning._fields)):
+        raise InputError(f"metadata, tuning: no number {unknown[0]!r} is known", where=where)
     if metadata.offsets != tuple(OFFSETS):
         raise InputError(
             f"its actions are offsets {list(metadata.offsets)}, this version's {OFFSETS.tolist()}",

@@ -72,7 +72,9 @@ class Learned(BasePolicy):
                 share = "be a share above 0 and at most 0.5"
                 check("drop_target", drop_target, lambda v: (v > 0) & (v <= 0.5), share)
             if parked_weight is not None:
-                check("parked_weight", parked_weight, lambda v: (v >= 0) & (v <= 1), "lie in [0, 1]")
+                check(
+                    "parked_weight", parked_weight, lambda v: (v >= 0) & (v <= 1), "lie in [0, 1]"
+                )
             self._decider: Actions | Exceedance = Exceedance(
                 session, Tuning(**self.metadata.tuning), str(bundle)
             )

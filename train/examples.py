@@ -1,7 +1,7 @@
 """Examples of exceedance: what a link has been like, and what of its demand came next.
 
-Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn at
-random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
+Every series is drawn anew from the wide prior (`flexnfv.traces.prior`), looked at by levels drawn
+at random, and read once by `flexnfv.memory`; examples are intervals of it picked at random.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from flexnfv.memory import (
     TRAFFIC,
     Levels,
     Memory,
-    describe_level,
+    describe_levels,
     describe_traffic,
     remember,
-    rhythm,
 )
 from flexnfv.provision import HORIZONS
 from flexnfv.traces import prior
@@ -102,10 +101,9 @@ def read_series(
             continue
         row = start + upcoming
         describe_traffic(memory, 0, levels, examples.traffic[row])
-        period, _ = rhythm(memory, 0)
+        describe_levels(memory, 0, picked_levels[upcoming], levels, examples.level[row])
         for each in range(EACH):
             j = picked_levels[upcoming, each]
-            describe_level(memory, 0, j, period, levels, examples.level[row, each])
             exceeded = examples.exceeded[row, each]
             exceeded[0] = 1 if series[at + 1] > levels.rate[j] else 0
             ahead = 2
@@ -150,9 +148,7 @@ def _nothing() -> tuple[Any, ...]:
     return series, levels, Memory.of(1), one, np.zeros((1, EACH), np.int64), Examples.of(1), 0
 
 
-def batches(
-    seed: int, numbers: Sequence[int], size: int, processes: int
-) -> Iterator[Examples]:
+def batches(seed: int, numbers: Sequence[int], size: int, processes: int) -> Iterator[Examples]:
     """Batches of examples of `size` series each, drawn ahead by other processes if there are any.
 
     Args:

@@ -5,10 +5,10 @@
     python train/exceedance.py --seeds 5             five training seeds side by side, through Ray
     python train/exceedance.py --resume runs/any-1   go on with an interrupted run
 
-The recipe, top to bottom: series drawn anew from a wide prior of demand, no two alike; a memory that
-describes each of them as a deployed policy will; a network that is fitted to what came next, by its
-cross-entropy; the bundle; and a comparison with the rules on traffic that nobody trained on. No
-environment is stepped: traffic does not react to scaling, so what would have been lost with any
+The recipe, top to bottom: series drawn anew from a wide prior of demand, no two alike; a memory
+that describes each of them as a deployed policy will; a network that is fitted to what came next,
+by its cross-entropy; the bundle; and a comparison with the rules on traffic that nobody trained on.
+No environment is stepped: traffic does not react to scaling, so what would have been lost with any
 number of instances is known, and what is best follows from the probabilities (`flexnfv.provision`).
 """
 

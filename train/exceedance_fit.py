@@ -1,4 +1,4 @@
-"""The network of exceedances, and its fit, which can be interrupted between two batches of series."""
+"""The network of exceedances, and its fit, which can be interrupted between two batches."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Fit:
                 self.network(traffic, level), exceeded.float(), reduction="none"
             ).mean((0, 1))
             self._optimiser.zero_grad()
-            (losses * self._weights).sum().backward()
+            (losses * self._weights).sum().backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
             sums += losses.detach()
         self.done += 1

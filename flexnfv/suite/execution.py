@@ -18,6 +18,7 @@ from flexnfv.evaluation.grid import Cell, Grid
 from flexnfv.evaluation.machine import made_with
 from flexnfv.evaluation.progress import bar
 from flexnfv.evaluation.sums import QUANTITIES
+from flexnfv.policies.bundle import read_metadata
 from flexnfv.policy import policy_class
 from flexnfv.spec import annotated, bundle_of, with_pairs
 from flexnfv.suite.definition import Definition, Item
@@ -297,7 +298,8 @@ def _refused(settings: Settings, traffic: Traffic, shelf: Shelf) -> dict[str, st
 def _told(spec: str, point: Point) -> str:
     """The spec with the knobs that the policy takes and the spec leaves open."""
     factory, given = policy_class(spec)
-    accepted = annotated(factory)
+    bundle = bundle_of(spec)
+    accepted = tuple(annotated(factory)) if bundle is None else read_metadata(bundle).knobs
     targeted = "drop_target" in given  # the other way of saying what a drop costs
     told = {
         knob: f"{value:g}"

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
+from flexnfv.memory import LEVEL, LEVELS, TRAFFIC
 from flexnfv.policies import bundle as bundles
 from flexnfv.policies.bundle import (
     INPUT,
@@ -32,12 +33,17 @@ from flexnfv.policies.bundle import (
     refuse_other_chain,
     write_bundle,
 )
+from flexnfv.policy import make_policy
+from flexnfv.provision import HORIZONS
 from tests.policies.networks import (
     ACTIONS,
     FEATURES,
+    exceedance_metadata,
+    exceedance_network,
     metadata,
     model,
     network,
+    write_exceedance_bundle,
     write_random_bundle,
 )
 
@@ -396,3 +402,91 @@ def test_the_digest_tells_behaviour_from_prose() -> None:
     assert digest(CHAIN.replace(core_budget=23)) != digest(CHAIN)
     slower = CHAIN.measured.model_copy(update={"launch_s": 2.0})
     assert digest(CHAIN.with_calibration(slower)) != digest(CHAIN)
+
+
+# --- kinds ----------------------------------------------------------------------------------------
+
+
+def test_a_bundle_without_a_kind_is_one_of_actions(tmp_path: Path) -> None:
+    """Bundles that were written before there were kinds are read as they were."""
+    told = metadata(CHAIN).model_dump(mode="json")
+    for newer in ("kind", "horizons", "tuning"):
+        del told[newer]
+    path = forge(tmp_path / "old.onnx", network(), json.dumps(told))
+    read, _ = read_bundle(path)
+    assert read.kind == "actions"
+    assert read.knobs == ("drop_cost",)
+    policy = make_policy(str(path))
+    policy.reset(CHAIN)
+    refuse_other_chain(read, CHAIN, str(path))
+
+
+def test_a_bundle_of_exceedances_serves_any_chain(tmp_path: Path) -> None:
+    path = write_exceedance_bundle(tmp_path / "any.onnx")
+    read, session = read_bundle(path)
+    assert read == exceedance_metadata() == read_metadata(path)
+    assert "parked_weight" in read.knobs
+    for name in ("paper", "single", "two-paths"):
+        refuse_other_chain(read, load_chain(name), str(path))
+    rng = np.random.default_rng(1)
+    rows = {
+        port.name: rng.normal(size=(5, *port.shape[1:])).astype(np.float32)
+        for port in session.get_inputs()
+    }
+    (logits,) = session.run([OUTPUT], rows)
+    assert logits.shape == (5, LEVELS, 1 + len(HORIZONS))
+
+
+def renamed(port: str, other: str) -> onnx.ModelProto:
+    made = exceedance_network()
+    (found,) = (one for one in (*made.graph.input, *made.graph.output) if one.name == port)
+    found.name = other
+    return made
+
+
+def resized(port: str, axis: int, size: int) -> onnx.ModelProto:
+    made = exceedance_network()
+    (found,) = (one for one in (*made.graph.input, *made.graph.output) if one.name == port)
+    found.type.tensor_type.shape.dim[axis].dim_value = size
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (network, "'observation' where 'traffic' and 'level' is due"),
+        (lambda: renamed("level", "levels"), "'levels'"),
+        (lambda: renamed("logits", "answer"), "'answer' where one 'logits' is due"),
+        (lambda: resized("traffic", 0, 1), "N left open"),
+        (lambda: resized("traffic", 1, 3), "traffic has element type"),
+        (lambda: resized("level", 1, LEVELS + 1), "level has element type"),
+        (lambda: resized("logits", 2, 3), "logits has element type"),
+    ],
+)
+def test_ports_of_another_kind_are_refused(
+    tmp_path: Path, make: Callable[[], onnx.ModelProto], reason: str
+) -> None:
+    text = exceedance_metadata().model_dump_json()
+    with pytest.raises(InputError, match=reason):
+        read_bundle(forge(tmp_path / "forged.onnx", make(), text))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "magic"}, "metadata, kind"),
+        ({"kind": "actions"}, "its observation is not this version's"),
+        ({"horizons": [2.0, 4.0]}, r"it looks ahead \[2.0, 4.0\] intervals"),
+        ({"horizons": []}, r"it looks ahead \[\] intervals"),
+        ({"observation": list(LEVEL)}, "feature 0 is 'distance', here 'ratio_1'"),
+        ({"observation": [*TRAFFIC, *LEVEL[:-1]]}, "features, here"),
+        ({"tuning": {"prior": "much"}}, "metadata, tuning"),
+        ({"tuning": {"surprise": 1.0}}, "metadata, tuning: no number 'surprise'"),
+    ],
+)
+def test_wrong_metadata_of_exceedances_is_refused(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    text = json.dumps(exceedance_metadata().model_dump(mode="json") | change)
+    with pytest.raises(InputError, match=reason):
+        read_bundle(forge(tmp_path / "forged.onnx", exceedance_network(), text))

@@ -116,7 +116,7 @@ def test_an_exported_state_continues_as_if_nothing_had_happened(path: Path) -> N
     for _ in range(20):
         now = random_reading(rng)
         assert (one.decide(now) == other.decide(now)).all()
-    with pytest.raises(ValueError, match="Learned keeps"):
+    with pytest.raises(ValueError, match="the policy keeps"):
         other.restore_state({"surprise": np.zeros(1)})
 
 

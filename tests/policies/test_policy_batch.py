@@ -50,6 +50,13 @@ SETTINGS = {
         "queueing:overflow=1e-4,window=3",
         "queueing:overflow=0.2,window=40,park_timeout=4",
     ),
+    "forecast": ("forecast", "forecast:drop_cost=30,order=2,window=32", "forecast:quantile=0.9"),
+    "conformal": ("conformal", "conformal:drop_target=0.02,pace=16,window=64"),
+    "receding_horizon": (
+        "receding_horizon:horizon=4",
+        "receding_horizon:drop_cost=30,horizon=4,parked_weight=0",
+    ),
+    "rule": ("rule", "rule:drop_cost=30,policy=queueing"),
     "clairvoyant": ("clairvoyant", "clairvoyant:drop_cost=10", "clairvoyant:parked_weight=0"),
     "random": ("random", "random:seed=3"),
 }
