@@ -93,6 +93,15 @@ LEVEL: Final = (
     *(f"error_above_{span:g}" for span in ERRORS),
 )
 """Features of a level, in the order of a row."""
+_CHANGE_ABOVE, _LEVEL_ABOVE, _NEXT_ABOVE, _ERROR_ABOVE = map(
+    LEVEL.index,
+    (
+        f"change_above_{RATES[0]:g}",
+        f"level_above_{RATES[0]:g}",
+        "next_above",
+        f"error_above_{ERRORS[0]:g}",
+    ),
+)
 
 
 class Levels(NamedTuple):
@@ -260,10 +269,9 @@ def remember(memory: Memory, b: int, demand_pps: float, levels: Levels) -> None:
     now = max(log(max(demand_pps, 1e-9 * lowest)), quiet)
     first = memory.age[b] == 0.0
     if first:
-        memory.history[b, :] = now
-        memory.means[b, :] = now
-        memory.highest[b, :] = now
-        memory.lowest[b, :] = now
+        for table in (memory.history[b], memory.means[b], memory.highest[b], memory.lowest[b]):
+            for i in range(len(table)):
+                table[i] = now
     memory.age[b] += 1.0
     memory.total[b] += demand_pps
     age = memory.age[b]
@@ -501,67 +509,81 @@ def describe_traffic(memory: Memory, b: int, levels: Levels, row: FloatRows) -> 
         row[at + i] = rest[i]
 
 
-def share_above(shares: FloatArray, position: float) -> float:
-    """Share of a histogram's mass above a position, in bins from its first one's lower end."""
+def sums_above(shares: FloatArray) -> FloatArray:
+    """Of each bin of a histogram the mass from it upwards, and 0 behind the last, [bins + 1]."""
     count = len(shares)
-    if position >= count:
+    sums = np.empty(count + 1)
+    sums[count] = 0.0
+    for i in range(count - 1, -1, -1):
+        sums[i] = sums[i + 1] + shares[i]
+    return sums
+
+
+def share_above(sums: FloatArray, position: float) -> float:
+    """Share of a histogram's mass above a position, in bins from its first one's lower end.
+
+    Args:
+        sums: of the histogram, see `sums_above`.
+        position: in bins; below 0 all of the mass is above it.
+    """
+    if position >= len(sums) - 1:
         return 0.0
-    first = int(max(position, 0.0))
-    share = shares[first] * (1.0 - (max(position, 0.0) - first))
-    for i in range(first + 1, count):
-        share += shares[i]
-    return float(share)
+    place = max(position, 0.0)
+    first = int(place)
+    return float(sums[first] + (place - first) * (sums[first + 1] - sums[first]))
 
 
-def describe_level(
-    memory: Memory, b: int, j: int, period: int, levels: Levels, row: FloatRows
+def describe_levels(
+    memory: Memory, b: int, wanted: IntArray, levels: Levels, rows: FloatRows
 ) -> None:
-    """Fill in the features of a level of a link, in the order of `LEVEL`.
+    """Fill in the features of levels of a link, in the order of `LEVEL`.
 
     Args:
         memory, b: the link.
-        j: which level.
-        period: of the link's rhythm.
+        wanted: numbers of the levels, [N].
         levels: of the chain.
-        row: filled, [features].
+        rows: filled, [N, features].
     """
     history = memory.history[b]
-    level, now = levels.log_rate[j], history[0]
-    row[0] = level - now
-    at = 1
-    position = (level - now - LOWEST_CHANGE) / CHANGE_WIDTH + 0.5
-    for i in range(len(RATES)):
-        share = share_above(memory.change_shares[b, i], position)
-        row[at] = log(share + 1e-4) / 3.0 + 1.0
-        at += 1
-    for i in range(len(RATES)):
-        share = 0.0
-        for k in range(j + 1, LEVELS + 1):
-            share += memory.level_shares[b, i, k]
-        row[at] = log(share + 1e-4) / 3.0 + 1.0
-        at += 1
+    now = history[0]
+    period, _ = rhythm(memory, b)
+    beat = history[period - 1] if period > 0 else now
+    usual = log(max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0]))
+    deviation = sqrt(memory.error[b]) + LEAST_ERROR
     here = memory.row[b]
     total = memory.next_totals[b, here]
-    higher = 0.0
-    for k in range(j + 1, LEVELS + 1):
-        higher += memory.next_counts[b, here, k]
-    usual = log(max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0]))
-    stay = log(memory.stay[b, j]) / 3.0
-    rest = (
-        log((higher + 0.01) / (total + 0.1) + 1e-4) / 3.0 + 1.0,
-        log(total + 0.1) / 3.0,
-        log(1.0 + memory.since_above[b, j]) / 3.0 - 1.0,
-        stay if memory.above[b, j] > 0.0 else -stay,
-        log(memory.crossings[b, 0, j] + 3e-4) / 3.0 + 1.0,
-        log(memory.crossings[b, 1, j] + 3e-4) / 3.0 + 1.0,
-        level - (history[period - 1] if period > 0 else now),
-        level - usual,
-    )
-    for i in range(len(rest)):
-        row[at + i] = rest[i]
-    at += len(rest)
-    away = (level - memory.forecast[b]) / (sqrt(memory.error[b]) + LEAST_ERROR)
-    row[at] = min(max(away, -10.0), 10.0) / 3.0
+    rarity = log(total + 0.1) / 3.0
+    next_sums = sums_above(memory.next_counts[b, here])
+    for n in range(len(wanted)):
+        j = wanted[n]
+        row, level = rows[n], levels.log_rate[j]
+        stay = log(memory.stay[b, j]) / 3.0
+        away = (level - memory.forecast[b]) / deviation
+        row[0] = level - now
+        rest = (
+            log((next_sums[j + 1] + 0.01) / (total + 0.1) + 1e-4) / 3.0 + 1.0,
+            rarity,
+            log(1.0 + memory.since_above[b, j]) / 3.0 - 1.0,
+            stay if memory.above[b, j] > 0.0 else -stay,
+            log(memory.crossings[b, 0, j] + 3e-4) / 3.0 + 1.0,
+            log(memory.crossings[b, 1, j] + 3e-4) / 3.0 + 1.0,
+            level - beat,
+            level - usual,
+            min(max(away, -10.0), 10.0) / 3.0,
+        )
+        for i in range(len(rest)):
+            row[_NEXT_ABOVE + i] = rest[i]
+    for i in range(len(RATES)):
+        change_sums = sums_above(memory.change_shares[b, i])
+        level_sums = sums_above(memory.level_shares[b, i])
+        for n in range(len(wanted)):
+            j = wanted[n]
+            position = (levels.log_rate[j] - now - LOWEST_CHANGE) / CHANGE_WIDTH + 0.5
+            rows[n, _CHANGE_ABOVE + i] = log(share_above(change_sums, position) + 1e-4) / 3.0 + 1.0
+            rows[n, _LEVEL_ABOVE + i] = log(level_sums[j + 1] + 1e-4) / 3.0 + 1.0
     for i in range(len(ERRORS)):
-        share = share_above(memory.error_shares[b, i], away / ERROR_WIDTH + 0.5 * ERROR_BINS)
-        row[at + 1 + i] = log(share + 1e-4) / 3.0 + 1.0
+        error_sums = sums_above(memory.error_shares[b, i])
+        for n in range(len(wanted)):
+            away = (levels.log_rate[wanted[n]] - memory.forecast[b]) / deviation
+            share = share_above(error_sums, away / ERROR_WIDTH + 0.5 * ERROR_BINS)
+            rows[n, _ERROR_ABOVE + i] = log(share + 1e-4) / 3.0 + 1.0

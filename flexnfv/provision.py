@@ -17,7 +17,7 @@ problem for what runs, and a ski rental's for what stays parked:
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, log
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -103,18 +103,40 @@ def areas(exceedance: FloatArray, levels: Levels, area: FloatArray) -> None:
             area[j, i] = area[j + 1, i] + 0.5 * width * (exceedance[j, i] + exceedance[j + 1, i])
 
 
+def place_of(rate: float, levels: Levels) -> tuple[int, float]:
+    """Where a rate lies: the level below it, and the share of the way down from the next one.
+
+    Returns:
+        Number of the level and share, 0 to 1; above the highest level `LEVELS` - 1, below the
+        lowest -1, and packets/s below it in place of the share.
+    """
+    if rate >= levels.rate[LEVELS - 1]:
+        return LEVELS - 1, 0.0
+    if rate <= levels.rate[0]:
+        return -1, float(levels.rate[0] - rate)
+    start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
+    j = min(int((log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
+    width = levels.rate[j + 1] - levels.rate[j]
+    return j, min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
+
+
 def area_above(
     rate: float, i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
 ) -> float:
     """Expected demand above a rate, packets/s, by the exceedances of horizon `i`."""
-    if rate >= levels.rate[LEVELS - 1]:
+    return area_at(place_of(rate, levels), i, exceedance, area, levels)
+
+
+def area_at(
+    place: tuple[int, float], i: int, exceedance: FloatArray, area: FloatArray, levels: Levels
+) -> float:
+    """`area_above` of a rate that lies there, for several horizons at one place."""
+    j, share = place
+    if j == LEVELS - 1:
         return 0.0
-    if rate <= levels.rate[0]:
-        return float(area[0, i] + (levels.rate[0] - rate))
-    start, end = levels.log_rate[0], levels.log_rate[LEVELS - 1]
-    j = min(int((np.log(rate) - start) / (end - start) * (LEVELS - 1)), LEVELS - 2)
+    if j < 0:
+        return float(area[0, i] + share)
     width = levels.rate[j + 1] - levels.rate[j]
-    share = min(max((levels.rate[j + 1] - rate) / width, 0.0), 1.0)
     here = exceedance[j + 1, i] + share * (exceedance[j, i] - exceedance[j + 1, i])
     return float(area[j + 1, i] + 0.5 * share * width * (here + exceedance[j + 1, i]))
 
@@ -138,7 +160,8 @@ def best_capacity(
     for t in range(count):
         for instances in range(types.fewest[t], available[t] + 1):
             rate = instances * types.capacity[t]
-            cost = prices.drop_cost * area_above(rate, 0, exceedance, area, levels) / prices.mean
+            lost = area_above(rate, 0, exceedance, area, levels)
+            cost = prices.drop_cost * lost / prices.mean
             for other in range(count):
                 wanted = needed(rate, other, types)
                 if wanted > available[other]:
@@ -170,13 +193,14 @@ def worth(
         full_use: cost of losing what a core carries.
     """
     capacity = types.capacity[t]
-    low, high = instance * capacity, (instance + 1) * capacity
+    low = place_of(instance * capacity, levels)
+    high = place_of((instance + 1) * capacity, levels)
     missed = prices.first_use * min(prices.launch, 1.0) * max(0.5 * (prices.launch + 1.0), 1.0)
     gain, soon = -_NEVER, 0.0
     for i in range(len(HORIZONS)):
         use = (
-            area_above(low, i + 1, exceedance, area, levels)
-            - area_above(high, i + 1, exceedance, area, levels)
+            area_at(low, i + 1, exceedance, area, levels)
+            - area_at(high, i + 1, exceedance, area, levels)
         ) / capacity
         value = use * missed * full_use
         if i == 0:
@@ -186,7 +210,7 @@ def worth(
         wait = HORIZONS[i] - (1.0 if here else 2.0)
         gain = max(gain, value - prices.parked * wait)
     next_use = (
-        area_above(low, 0, exceedance, area, levels) - area_above(high, 0, exceedance, area, levels)
+        area_at(low, 0, exceedance, area, levels) - area_at(high, 0, exceedance, area, levels)
     ) / capacity
     if here:
         return float(gain + max(full_use * next_use - 1.0, -prices.parked))

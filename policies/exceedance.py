@@ -7,14 +7,15 @@ have come true on this very link, and provides for it at the drop cost (`flexnfv
 
 from __future__ import annotations
 
-from math import exp, log
+from collections.abc import Iterator
+from math import exp, log, prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.chain import ServiceChain
-from flexnfv.compiled import compiled
+from flexnfv.compiled import bound, plain
 from flexnfv.decision import Decision
 from flexnfv.errors import BackendError
 from flexnfv.memory import (
@@ -24,10 +25,9 @@ from flexnfv.memory import (
     TRAFFIC,
     Levels,
     Memory,
-    describe_level,
+    describe_levels,
     describe_traffic,
     remember,
-    rhythm,
 )
 from flexnfv.policy import State
 from flexnfv.provision import HORIZONS, Prices, Types, area_above, areas, follow, imagine, provide
@@ -136,10 +136,10 @@ def bucket(probability: float) -> int:
 def observe_links(
     memory: Memory,
     links: Links,
+    levels: Levels,
+    tuning: Tuning,
     used: IntArray,
     offered_pps: FloatArray,
-    levels: Levels,
-    discount: float,
     traffic: FloatRows,
     level: FloatRows,
 ) -> None:
@@ -147,40 +147,39 @@ def observe_links(
 
     Args:
         memory, links: updated.
+        levels: of the chain.
+        tuning: of the policy.
         used: the links, [N].
         offered_pps: of each, [N].
-        levels: of the chain.
-        discount: see `Tuning`.
         traffic, level: filled, [N, features] and [N, LEVELS, features].
     """
+    every = np.arange(LEVELS)
     for n in range(len(used)):
         b = used[n]
         if memory.age[b] > 0.0:
             for i in range(BUCKETS):
-                links.expected[b, i] *= discount
-                links.seen[b, i] *= discount
+                links.expected[b, i] *= tuning.discount
+                links.seen[b, i] *= tuning.discount
             for j in range(LEVELS):
                 i = bucket(links.predicted[b, j])
                 links.expected[b, i] += links.predicted[b, j]
                 links.seen[b, i] += 1.0 if offered_pps[n] > levels.rate[j] else 0.0
         remember(memory, b, offered_pps[n], levels)
         describe_traffic(memory, b, levels, traffic[n])
-        period, _ = rhythm(memory, b)
-        for j in range(LEVELS):
-            describe_level(memory, b, j, period, levels, level[n, j])
+        describe_levels(memory, b, every, levels, level[n])
 
 
 def predict_links(
-    links: Links, used: IntArray, logits: FloatRows, levels: Levels, prior: float
+    links: Links, levels: Levels, tuning: Tuning, used: IntArray, logits: FloatRows
 ) -> bool:
     """Take in the network's answer for some links, corrected by what they have shown.
 
     Args:
         links: updated.
+        levels: of the chain.
+        tuning: of the policy.
         used: the links, [N].
         logits: of each, [N, LEVELS, 1 + H].
-        levels: of the chain.
-        prior: see `Tuning`.
 
     Returns:
         Whether the answer is finite.
@@ -196,65 +195,55 @@ def predict_links(
             predicted = links.exceedance[b, j, 0]
             links.predicted[b, j] = predicted
             i = bucket(predicted)
-            ratio = (links.seen[b, i] + prior) / (links.expected[b, i] + prior)
+            ratio = (links.seen[b, i] + tuning.prior) / (links.expected[b, i] + tuning.prior)
             links.exceedance[b, j, 0] = min(predicted * ratio, 1.0)
         areas(links.exceedance[b], levels, links.area[b])
     return True
 
 
 def decide_chains(
-    link: IntArray,
     memory: Memory,
     links: Links,
+    chains: Chains,
     imagined: Imagined,
-    states: IntArray,
-    offered_pps: FloatArray,
     levels: Levels,
     types: Types,
-    drop_cost: FloatArray,
-    parked_weight: FloatArray,
-    targeted: npt.NDArray[np.bool_],
-    launch: float,
     tuning: Tuning,
-    targets: IntArray,
-    spares: IntArray,
-    expected: FloatArray,
-    paid: FloatArray,
+    launch: float,
+    states: IntArray,
+    offered_pps: FloatArray,
 ) -> None:
     """Decide for B chains.
 
     Args:
-        link: of each chain, [B].
         memory, links: of the links.
+        chains: the chains, whose targets, spares and prices are filled, and what is expected.
         imagined: of the chains, updated.
+        levels, types: of the chain.
+        tuning: of the policy.
+        launch: intervals that a launch takes.
         states: running, parked and launching instances, [3, B, T].
         offered_pps: in the last interval, [B].
-        levels, types: of the chain.
-        drop_cost, parked_weight: of each, [B].
-        targeted: whether a drop target rules the drop cost: nothing is imagined then, [B].
-        launch: intervals that a launch takes.
-        tuning: of the policy.
-        targets, spares: filled, [B, T].
-        expected: loss that is expected of the next interval, packets/s; filled, [B].
-        paid: filled with the prices that it was decided at, [B, fields].
     """
-    for n in range(len(link)):
-        b = link[n]
+    for n in range(len(offered_pps)):
+        b = chains.link[n]
+        targets, spares = chains.targets[n], chains.spares[n]
+        drop_cost = chains.drop_cost[n]
         mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
         presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
         usual = max((memory.total[b] + presumed) / (memory.age[b] + tuning.trust), mean)
         prices = Prices(
-            drop_cost[n],
+            drop_cost,
             mean,
             usual,
-            parked_weight[n],
+            chains.parked_weight[n],
             launch,
             tuning.first_use,
             tuning.regret,
             tuning.stay,
         )
         factor = 1.0
-        if not targeted[n]:
+        if not chains.drop_target[n] > 0.0:  # nothing is imagined under a drop target
             best = 0.0
             for i in range(len(FACTORS)):
                 running, parked, launching, left = imagined.instances[n, i]
@@ -269,16 +258,16 @@ def decide_chains(
                     levels,
                     types,
                     scaled(prices, FACTORS[i]),
-                    targets[n],
-                    spares[n],
+                    targets,
+                    spares,
                 )
-                follow(targets[n], spares[n], launch, running, parked, launching, left)
-                cost = imagined.cost[n, i] + (tuning.doubt * drop_cost[n] if i > 0 else 0.0)
+                follow(targets, spares, launch, running, parked, launching, left)
+                cost = imagined.cost[n, i] + (tuning.doubt * drop_cost if i > 0 else 0.0)
                 if i == 0 or cost < best:
                     best, factor = cost, FACTORS[i]
         prices = scaled(prices, factor)
         for i in range(len(prices)):
-            paid[n, i] = prices[i]
+            chains.paid[n, i] = prices[i]
         capacity = provide(
             states[0, n],
             states[1, n],
@@ -288,10 +277,11 @@ def decide_chains(
             levels,
             types,
             prices,
-            targets[n],
-            spares[n],
+            targets,
+            spares,
         )
-        expected[n] = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
+        expected = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
+        chains.balance[n, 4] = expected
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
@@ -321,14 +311,39 @@ class Knobs(NamedTuple):
     drop_target: FloatArray
     parked_weight: FloatArray
 
-    @property
-    def targeted(self) -> npt.NDArray[np.bool_]:
-        """Which chains have a drop target."""
-        return np.isfinite(self.drop_target)
 
-    def of(self, batch: int) -> Knobs:
-        """The knobs of so many chains, [B] each."""
-        return Knobs(*(np.ascontiguousarray(np.broadcast_to(knob, batch)) for knob in self))
+class Chains(NamedTuple):
+    """What is decided for B chains, and what for.
+
+    Attributes:
+        link: that each is on, [B].
+        drop_cost, drop_target, parked_weight: see `Knobs`; a drop target moves the cost, [B].
+        balance: see `keep_pace`, [B, 5].
+        targets, spares: the last decision, [B, T].
+        paid: prices that it was made at, in the order of `flexnfv.provision.Prices`, [B, fields].
+    """
+
+    link: IntArray
+    drop_cost: FloatArray
+    drop_target: FloatArray
+    parked_weight: FloatArray
+    balance: FloatArray
+    targets: IntArray
+    spares: IntArray
+    paid: FloatArray
+
+    @classmethod
+    def of(cls, batch: int, types: int, knobs: Knobs) -> Self:
+        """Of a batch of chains that begin, all on one link."""
+        none = np.zeros((batch, types), np.int64)
+        return cls(
+            link=np.zeros(batch, np.int64),
+            **{name: np.full(batch, knob) for name, knob in knobs._asdict().items()},
+            balance=np.zeros((batch, 5)),
+            targets=none,
+            spares=none.copy(),
+            paid=np.zeros((batch, len(Prices._fields))),
+        )
 
 
 class Network:
@@ -360,13 +375,9 @@ class Network:
 
 
 def keep_pace(
-    balance: FloatArray,
-    offered_pps: FloatArray,
-    lost_pps: FloatArray,
-    target: FloatArray,
-    tuning: Tuning,
+    chains: Chains, tuning: Tuning, offered_pps: FloatArray, lost_pps: FloatArray
 ) -> None:
-    """Move the drop costs of B chains so that the share that they lose comes to their targets.
+    """Move the drop costs of chains so that the share that they lose comes to their targets.
 
     An integral controller of the logarithm of the cost. It is driven by the loss that is expected,
     which is smoother than the one that comes: one large loss in a thousand intervals would else
@@ -374,23 +385,27 @@ def keep_pace(
     beyond the target or left unused so far (budget pacing).
 
     Args:
-        balance: demand and loss so far, packets/s summed over intervals, readings, the logarithm of
-            the drop cost, and the loss that was expected of the last interval; updated, [B, 5].
-        offered_pps, lost_pps: of the last interval, [B].
-        target: share that may be lost, [B].
+        chains: those with a drop target are updated. Their balance: demand and loss so far,
+            packets/s summed over intervals, readings, the logarithm of the drop cost, and the loss
+            that was expected of the last interval.
         tuning: of the policy.
+        offered_pps, lost_pps: of the last interval, [B].
     """
-    for n in range(len(target)):
-        if balance[n, 2] == 0.0:
-            balance[n, 3] = log(min(max(1.0 / target[n], COSTS[0]), COSTS[1]))
-        balance[n, 0] += offered_pps[n]
-        balance[n, 1] += lost_pps[n]
-        balance[n, 2] += 1.0
-        mean = max(balance[n, 0] / balance[n, 2], 1e-9)
-        spent = balance[n, 1] / (target[n] * mean) - balance[n, 2]
-        allowed = target[n] * mean * min(max(1.0 - spent / tuning.horizon, 0.03), 2.0)
-        moved = balance[n, 3] + (balance[n, 4] / allowed - 1.0) / tuning.pace
-        balance[n, 3] = min(max(moved, log(COSTS[0])), log(COSTS[1]))
+    for n in range(len(offered_pps)):
+        target, balance = chains.drop_target[n], chains.balance[n]
+        if not target > 0.0:
+            continue
+        if balance[2] == 0.0:
+            balance[3] = log(min(max(1.0 / target, COSTS[0]), COSTS[1]))
+        balance[0] += offered_pps[n]
+        balance[1] += lost_pps[n]
+        balance[2] += 1.0
+        mean = max(balance[0] / balance[2], 1e-9)
+        spent = balance[1] / (target * mean) - balance[2]
+        allowed = target * mean * min(max(1.0 - spent / tuning.horizon, 0.03), 2.0)
+        moved = balance[3] + (balance[4] / allowed - 1.0) / tuning.pace
+        balance[3] = min(max(moved, log(COSTS[0])), log(COSTS[1]))
+        chains.drop_cost[n] = exp(balance[3])
 
 
 class Exceedance:
@@ -403,13 +418,7 @@ class Exceedance:
         session: runs the network.
         tuning: of the policy.
         where: the bundle, for messages.
-
-    Attributes:
-        paid: prices that the last decisions were made at, in the order of
-            `flexnfv.provision.Prices`, [B, fields].
     """
-
-    paid: FloatArray
 
     def __init__(self, session: InferenceSession, tuning: Tuning, where: str) -> None:
         self._network = Network(session)
@@ -424,24 +433,47 @@ class Exceedance:
             knobs: of each chain of the batches to come.
         """
         self._chain = chain
-        self._knobs = Knobs(*(knob.reshape(-1)[:1] for knob in knobs))
         self._levels, self._types = Levels.of(chain), Types.of(chain)
         self._launch = float(chain.measured.launch_s / chain.interval_s)
-        self._batch: int | None = None
+        self._knobs = Knobs(*(knob.reshape(-1)[:1] for knob in knobs))
         self._begin(1)
         ones = np.ones(1)
         self._decide(ones, ones, np.ones((3, 1, chain.types), np.int64))
-        self._batch, self._knobs = None, knobs
+        self._knobs = knobs
+        self._begin(max(knob.size for knob in knobs))
 
     def _begin(self, batch: int) -> None:
-        self._batch = batch
+        chain, levels, tuning = self._chain, self._levels, self.tuning
         self._memory, self._links = Memory.of(batch), Links.of(batch)
-        self._imagined = Imagined.of(batch, self._chain)
-        self._link = np.zeros(batch, np.int64)
-        self._balance = np.zeros((batch, 5))
-        self._targets = np.zeros((batch, self._chain.types), np.int64)
-        self._spares = np.zeros_like(self._targets)
-        self.paid = np.zeros((batch, len(Prices._fields)))
+        self._imagined = Imagined.of(batch, chain)
+        self._chains = Chains.of(batch, chain.types, self._knobs)
+        self._targeted = bool((self._chains.drop_target > 0.0).any())
+        known = self._memory, self._links
+        self._observe = bound(observe_links, *known, levels, tuning)
+        self._predict = bound(predict_links, self._links, levels, tuning)
+        self._keep_pace = bound(keep_pace, self._chains, tuning)
+        self._provide = bound(
+            decide_chains, *known, self._chains, self._imagined, levels, self._types, tuning
+        )
+
+    @property
+    def paid(self) -> FloatArray:
+        """Prices that the last decisions were made at, see `Chains`, [B, fields]."""
+        return self._chains.paid
+
+    def _forget(self) -> None:
+        """Begin anew where the arrays are, which takes less than binding others."""
+        batch = len(self._chains.link)
+        mine = self._memory, self._links, self._imagined, self._chains
+        anew = (
+            Memory.of(batch),
+            Links.of(batch),
+            Imagined.of(batch, self._chain),
+            Chains.of(batch, self._chain.types, self._knobs),
+        )
+        for table, fresh in zip(mine, anew, strict=True):
+            for array, values in zip(table, fresh, strict=True):
+                array[...] = values
 
     def decide(self, reading: Reading) -> Decision:
         """Targets and spares, [..., T].
@@ -450,68 +482,39 @@ class Exceedance:
             BackendError: the network's answer is not finite.
         """
         shape = reading.unsettled.shape
-        batch = int(np.prod(shape[:-1], dtype=np.int64))
-        if self._batch != batch:
+        batch = prod(shape[:-1])
+        if len(self._chains.link) != batch:
             self._begin(batch)
-        parked = reading.blocked + reading.draining
-        states = np.stack([reading.running, parked, reading.launching]).reshape(3, batch, -1)
-        offered = np.ascontiguousarray(reading.offered_pps, np.float64).reshape(batch)
-        dropped = np.ascontiguousarray(reading.dropped_pps, np.float64).reshape(batch)
-        self._decide(offered, dropped, np.ascontiguousarray(states, np.int64))
-        return Decision(self._targets.reshape(shape), spares=self._spares.reshape(shape))
+        states = np.empty((3, batch, shape[-1]), np.int64)
+        states[0] = reading.running
+        states[1] = reading.blocked + reading.draining
+        states[2] = reading.launching
+        offered, dropped = plain(reading.offered_pps), plain(reading.dropped_pps)
+        self._decide(offered.reshape(batch), dropped.reshape(batch), states)
+        targets, spares = self._chains.targets, self._chains.spares
+        return Decision(targets.reshape(shape).copy(), spares=spares.reshape(shape).copy())
 
     def _decide(self, offered: FloatArray, dropped: FloatArray, states: IntArray) -> None:
-        used, first = self._share(offered)
-        network, levels, tuning = self._network, self._levels, self.tuning
+        used, shown = self._share(offered)
+        network = self._network
         network.room(len(used))
-        compiled(observe_links)(
-            self._memory,
-            self._links,
-            used,
-            offered[first],
-            levels,
-            tuning.discount,
-            network.traffic,
-            network.level,
-        )
-        if not compiled(predict_links)(self._links, used, network.run(), levels, tuning.prior):
+        self._observe(used, shown, network.traffic, network.level)
+        if not self._predict(used, network.run()):
             raise BackendError(f"{self._where}: the network's answer is not finite")
-        knobs = self._knobs.of(len(offered))
-        drop_cost = knobs.drop_cost
-        if knobs.targeted.any():
-            target = np.where(knobs.targeted, knobs.drop_target, 1.0)
-            compiled(keep_pace)(self._balance, offered, dropped, target, tuning)
-            drop_cost = np.where(knobs.targeted, np.exp(self._balance[:, 3]), drop_cost)
-        compiled(decide_chains)(
-            self._link,
-            self._memory,
-            self._links,
-            self._imagined,
-            states,
-            offered,
-            levels,
-            self._types,
-            drop_cost,
-            knobs.parked_weight,
-            knobs.targeted,
-            self._launch,
-            tuning,
-            self._targets,
-            self._spares,
-            self._balance[:, 4],
-            self.paid,
-        )
+        if self._targeted:
+            self._keep_pace(offered, dropped)
+        self._provide(self._launch, states, offered)
 
-    def _share(self, offered: FloatArray) -> tuple[IntArray, IntArray]:
-        """The links in use once chains that were offered different rates part, and who shows each.
+    def _share(self, offered: FloatArray) -> tuple[IntArray, FloatArray]:
+        """The links in use once chains that were offered different rates part, and their demand.
 
         Returns:
-            Links, rising, and of each a chain that is on it, [N] each.
+            Links, rising, and what each is offered, packets/s, [N] each.
         """
         if len(offered) == 1:
-            return self._link, np.zeros(1, np.int64)
-        order = np.lexsort((offered, self._link))
-        link, rate = self._link[order], offered[order]
+            return self._chains.link, offered
+        order = np.lexsort((offered, self._chains.link))
+        link, rate = self._chains.link[order], offered[order]
         new_link = np.concatenate([[True], link[1:] != link[:-1]])
         part = new_link | np.concatenate([[True], rate[1:] != rate[:-1]])
         starts = np.flatnonzero(part)
@@ -524,21 +527,15 @@ class Exceedance:
                     for table in (self._memory, self._links):
                         for array in table:
                             array[own] = array[link[start]]
-                    self._link[order[start:end]] = own
-        links, first = np.unique(self._link, return_index=True)
-        return links, first
+                    self._chains.link[order[start:end]] = own
+        links, first = np.unique(self._chains.link, return_index=True)
+        return links, offered[first]
 
     def export_state(self) -> State:
         """Memory, calibration and balance; empty before the first reading."""
-        if self._batch is None:
+        if not self._memory.age.any():
             return {}
-        tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
-        state = {
-            name: array.copy()
-            for table in tables
-            for name, array in zip(table._fields, table, strict=True)
-        }
-        return state | {"link": self._link.copy(), "balance": self._balance.copy()}
+        return {name: array.copy() for name, array in self._state()}
 
     def restore_state(self, state: State) -> None:
         """Continue from an exported state.
@@ -547,17 +544,23 @@ class Exceedance:
             ValueError: not a state of this policy.
         """
         if not state:
-            self._batch = None
+            self._forget()
             return
-        names = {*Memory._fields, *Links._fields, *Imagined._fields, "link", "balance"}
+        names = {name for name, _ in self._state()}
         if set(state) != names:
             raise ValueError(f"the policy keeps {', '.join(sorted(names))}")
-        self._begin(len(state["link"]))
+        if len(state["link"]) != len(self._chains.link):
+            self._begin(len(state["link"]))
+        for name, array in self._state():
+            if array.shape != state[name].shape:
+                raise ValueError(f"{name} has shape {state[name].shape}, not {array.shape}")
+        for name, array in self._state():
+            array[...] = state[name]
+
+    def _state(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Names and arrays of what it remembers."""
         tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
         for table in tables:
-            for name, array in zip(table._fields, table, strict=True):
-                if array.shape != state[name].shape:
-                    raise ValueError(f"{name} has shape {state[name].shape}, not {array.shape}")
-                array[...] = state[name]
-        self._link[...] = state["link"]
-        self._balance[...] = state["balance"]
+            yield from zip(table._fields, table, strict=True)
+        for name in ("link", "drop_cost", "balance"):
+            yield name, getattr(self._chains, name)

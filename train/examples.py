@@ -25,10 +25,9 @@ from flexnfv.memory import (
     TRAFFIC,
     Levels,
     Memory,
-    describe_level,
+    describe_levels,
     describe_traffic,
     remember,
-    rhythm,
 )
 from flexnfv.provision import HORIZONS
 from flexnfv.traces import prior
@@ -102,10 +101,9 @@ def read_series(
             continue
         row = start + upcoming
         describe_traffic(memory, 0, levels, examples.traffic[row])
-        period, _ = rhythm(memory, 0)
+        describe_levels(memory, 0, picked_levels[upcoming], levels, examples.level[row])
         for each in range(EACH):
             j = picked_levels[upcoming, each]
-            describe_level(memory, 0, j, period, levels, examples.level[row, each])
             exceeded = examples.exceeded[row, each]
             exceeded[0] = 1 if series[at + 1] > levels.rate[j] else 0
             ahead = 2

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from flexnfv.backend import Description
 from flexnfv.chain import ServiceChain
+from flexnfv.decision import FIELDS, Decision
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.candidates import Candidate, check
 from flexnfv.evaluation.episodes import intervals
@@ -27,7 +28,7 @@ from flexnfv.experiments import pages
 from flexnfv.experiments.findings import Claim, Finding, Row
 from flexnfv.experiments.runner import Runner, kept, rate_errors, traffic_claim
 from flexnfv.files import new_directory, refuse_existing
-from flexnfv.policy import BasePolicy, Policy, make_policy
+from flexnfv.policy import BasePolicy, make_policy
 from flexnfv.reading import Reading
 from flexnfv.spec import bundle_of, policy_spec
 from flexnfv.traces import Trace
@@ -56,18 +57,24 @@ class Replay(BasePolicy):
 
     Args:
         ends_s: end of every recorded interval, [N].
-        targets: what it ran under, [N, T].
+        decisions: what it ran under, levers included, of fields [N, T].
     """
 
-    def __init__(self, ends_s: npt.ArrayLike, targets: npt.ArrayLike) -> None:
+    def __init__(self, ends_s: npt.ArrayLike, decisions: Decision) -> None:
         self.ends_s = np.asarray(ends_s, dtype=np.float64)
-        self.targets = np.asarray(targets, dtype=np.int64)
+        self.decisions = decisions
 
-    def decide(self, reading: Reading) -> IntArray:
-        """The targets of the interval that begins now, [T]; the last ones for ever after."""
+    @classmethod
+    def of(cls, episode: Episode) -> Self:
+        """Of what an episode ran under."""
+        fields = np.stack([episode.types[name] for name in FIELDS]).astype(np.int64)
+        return cls(episode.chain["time_s"], Decision.of_array(fields))
+
+    def decide(self, reading: Reading) -> Decision:
+        """The decision on the interval that begins now, of [T]; the last one for ever after."""
         middle_s = float(reading.time_s) + self.chain.interval_s / 2
         place = int(np.searchsorted(self.ends_s, middle_s))
-        return np.asarray(self.targets[min(place, len(self.targets) - 1)].copy())
+        return self.decisions[min(place, len(self.ends_s) - 1)]
 
 
 def seconds_of(episode: Episode) -> tuple[FloatArray, IntArray]:
@@ -233,8 +240,7 @@ def fidelity(
                 closed = model.run(policy_chain, make_policy(spec), trace, seed)
                 replayed = None
                 if replay_targets:
-                    again: Policy = Replay(other.chain["time_s"], other.types["targets"])
-                    replayed = model.run(policy_chain, again, trace, seed)
+                    replayed = model.run(policy_chain, Replay.of(other), trace, seed)
                 description = live.backend(chain).description
                 found = compare(spec, backend, other, closed, replayed, taken=findings)
                 findings.append(

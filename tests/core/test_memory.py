@@ -20,13 +20,14 @@ from flexnfv.memory import (
     Levels,
     Memory,
     cell_of,
-    describe_level,
+    describe_levels,
     describe_traffic,
     entry_capacity,
     remember,
     rhythm,
     row_of,
     share_above,
+    sums_above,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,16 +58,14 @@ def described(
     memory: Memory, levels: Levels, *, plain: bool = False
 ) -> tuple[FloatRows, FloatRows]:
     """Features of the link and of all levels."""
-    of_traffic, of_level, beat = (
+    of_traffic, of_levels = (
         function if plain else compiled(function)
-        for function in (describe_traffic, describe_level, rhythm)
+        for function in (describe_traffic, describe_levels)
     )
     traffic = np.full(len(TRAFFIC), np.nan, np.float32)
     level = np.full((LEVELS, len(LEVEL)), np.nan, np.float32)
     of_traffic(memory, 0, levels, traffic)
-    period, _ = beat(memory, 0)
-    for j in range(LEVELS):
-        of_level(memory, 0, j, period, levels, level[j])
+    of_levels(memory, 0, np.arange(LEVELS), levels, level)
     return traffic, level
 
 
@@ -174,9 +173,10 @@ def test_histograms_are_shares_and_tell_how_often_a_change_is_exceeded() -> None
     for shares in (memory.change_shares, memory.level_shares, memory.error_shares):
         np.testing.assert_allclose(shares.sum(-1), 1.0, rtol=1e-6)
     place = lambda change: (change + 4.5) / 0.125 + 0.5  # noqa: E731
-    assert share_above(memory.change_shares[0, 2], place(0.3)) == pytest.approx(0.5, abs=0.1)
-    assert share_above(memory.change_shares[0, 2], place(0.8)) < 0.02
-    assert share_above(memory.change_shares[0, 2], place(-0.8)) > 0.98
+    sums = sums_above(memory.change_shares[0, 2])
+    assert share_above(sums, place(0.3)) == pytest.approx(0.5, abs=0.1)
+    assert share_above(sums, place(0.8)) < 0.02
+    assert share_above(sums, place(-0.8)) > 0.98
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_histograms_are_shares_and_tell_how_often_a_change_is_exceeded() -> None
     [(-3.0, 1.0), (0.0, 1.0), (1.5, 0.7), (2.0, 0.5), (3.0, 0.0), (9.0, 0.0)],
 )
 def test_the_share_above_a_position_is_linear_within_a_bin(position: float, share: float) -> None:
-    assert share_above(np.array([0.1, 0.4, 0.5]), position) == pytest.approx(share)
+    assert share_above(sums_above(np.array([0.1, 0.4, 0.5])), position) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("period", [5, 24, 60])
@@ -257,6 +257,16 @@ def test_what_a_level_has_seen_is_told() -> None:
     above = level[:, LEVEL.index("level_above_512")]
     assert above[low] > above[mid] > above[high]
     assert (np.diff(level[:, LEVEL.index("distance")]) > 0).all()
+
+
+def test_a_level_is_described_alike_alone_and_among_others() -> None:
+    memory = Memory.of(1)
+    read_compiled(memory, series_of(10, 300), ACROSS)
+    _, every = described(memory, ACROSS)
+    some = np.array([37, 2, 2, 20])
+    rows = np.full((len(some), len(LEVEL)), np.nan, np.float32)
+    compiled(describe_levels)(memory, 0, some, ACROSS, rows)
+    assert (rows == every[some]).all()
 
 
 def test_silence_jumps_and_times_since_are_counted() -> None:

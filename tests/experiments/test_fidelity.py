@@ -14,6 +14,7 @@ import flexnfv.backends
 from flexnfv.backend import Single
 from flexnfv.chain import Calibration, ServiceChain, load_chain
 from flexnfv.cli import main
+from flexnfv.decision import Decision
 from flexnfv.errors import BackendError, InputError
 from flexnfv.evaluation.episodes import run_episode
 from flexnfv.evaluation.records import Episode
@@ -49,10 +50,14 @@ def slower(share: float) -> ServiceChain:
     return chain.with_calibration(Calibration.model_validate(data))
 
 
-def test_targets_replayed_in_the_same_model_give_the_same_run() -> None:
+@pytest.mark.parametrize("policy", ["watermark", "target_tracking:park_timeout=1,window=2"])
+def test_decisions_replayed_in_the_same_model_give_the_same_run(policy: str) -> None:
     chain = load_chain("paper")
-    first = episode(chain, "watermark")
-    again = episode(chain, Replay(first.chain["time_s"], first.types["targets"]))
+    waves = Trace("waves", 6e6 + 5e6 * np.sin(np.arange(120) / 6), 1.0)
+    first = episode(chain, policy, waves)
+    assert (first.types["running"].max(axis=0) > 1).all()
+    assert (first.types["spares"] >= 0).any() == ("park_timeout" in policy)
+    again = episode(chain, Replay.of(first), waves)
     for name, values in first.types.items():
         np.testing.assert_array_equal(values, again.types[name])
     assert all(claim.holds for claim in replay_claims(again, first))
@@ -60,13 +65,15 @@ def test_targets_replayed_in_the_same_model_give_the_same_run() -> None:
 
 def test_a_replay_goes_by_time_so_that_a_late_reading_shifts_nothing() -> None:
     # The third interval was missed: its reading covers two.
-    policy = Replay([1.0, 2.0, 4.0, 5.0], [[1, 1, 1], [2, 1, 1], [3, 1, 1], [4, 1, 1]])
+    policy = Replay(
+        [1.0, 2.0, 4.0, 5.0], Decision(np.array([[1, 1, 1], [2, 1, 1], [3, 1, 1], [4, 1, 1]]))
+    )
     policy.reset(load_chain("paper"))
     backend = Single(ModelBackend(load_chain("paper")))
     reading = backend.reset(TRACE, 0)
     said = []
     for _ in range(6):
-        said.append(int(policy.decide(reading)[0]))
+        said.append(int(policy.decide(reading).targets[0]))
         reading = backend.step(np.ones(3, np.int64))
     assert said == [2, 3, 3, 4, 4, 4]
 

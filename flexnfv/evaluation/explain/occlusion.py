@@ -145,7 +145,7 @@ class Replay:
         links = Links.of(count)
         links.expected[...], links.seen[...] = moments.expected, moments.seen
         everyone = np.arange(count)
-        compiled(predict_links)(links, everyone, logits, self._levels, self._tuning.prior)
+        compiled(predict_links)(links, self._levels, self._tuning, everyone, logits)
         found = Answers(
             links.exceedance[..., 0],
             np.zeros(count),

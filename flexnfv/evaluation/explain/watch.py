@@ -17,9 +17,8 @@ from flexnfv.memory import (
     TRAFFIC,
     Levels,
     Memory,
-    describe_level,
+    describe_levels,
     describe_traffic,
-    rhythm,
 )
 from flexnfv.policies.exceedance import Exceedance
 from flexnfv.policies.learned import Learned
@@ -150,6 +149,4 @@ def _described(state: State, levels: Levels) -> tuple[FloatRows, FloatRows]:
 def describe(memory: Memory, levels: Levels, traffic: FloatRows, level: FloatRows) -> None:
     """Fill in the features of the first link and its levels."""
     describe_traffic(memory, 0, levels, traffic)
-    period, _ = rhythm(memory, 0)
-    for j in range(LEVELS):
-        describe_level(memory, 0, j, period, levels, level[j])
+    describe_levels(memory, 0, np.arange(LEVELS), levels, level)
