@@ -213,6 +213,7 @@ def test_a_run_from_the_command_line_leaves_bundle_and_report(tmp_path: Path) ->
     assert (args.series, args.width, args.out) == (50, 8, Path("run"))
     (tmp_path / "again").mkdir()
     here = program.train_seed(args, 1, tmp_path / "again", begin, 0)
+    assert b'"out"' not in here.read_bytes(), "a bundle tells of no folder of this machine"
     assert here.read_bytes() == (run / "seed-1" / "best.onnx").read_bytes()
 
 
