@@ -23,10 +23,9 @@ from flexnfv.memory import (
     TRAFFIC,
     Levels,
     Memory,
-    describe_level,
+    describe_levels,
     describe_traffic,
     remember,
-    rhythm,
 )
 from flexnfv.model import ModelBackend
 from flexnfv.policies.bundle import read_bundle, read_metadata
@@ -89,11 +88,10 @@ def test_examples_say_what_was_known_and_what_came() -> None:
         traffic = np.zeros(len(TRAFFIC), np.float32)
         compiled(describe_traffic)(memory, 0, levels, traffic)
         np.testing.assert_array_equal(found.traffic[2 + row], traffic)
-        period, _ = compiled(rhythm)(memory, 0)
+        level = np.zeros((examples.EACH, len(LEVEL)), np.float32)
+        compiled(describe_levels)(memory, 0, chosen[row], levels, level)
+        np.testing.assert_array_equal(found.level[2 + row], level)
         for each, j in enumerate(chosen[row]):
-            level = np.zeros(len(LEVEL), np.float32)
-            compiled(describe_level)(memory, 0, j, period, levels, level)
-            np.testing.assert_array_equal(found.level[2 + row, each], level)
             above = series > levels.rate[j]
             came = [above[at + 1], *(above[at + 2 : at + int(h) + 1].any() for h in HORIZONS)]
             assert found.exceeded[2 + row, each].tolist() == [int(one) for one in came]
@@ -118,15 +116,16 @@ def test_a_batch_is_known_by_its_seed_and_number(small: program.Args) -> None:
 # --- the fit --------------------------------------------------------------------------------------
 
 
-def test_a_fit_learns_what_a_feature_tells() -> None:
-    rng, count = np.random.default_rng(2), 4096
+def test_a_fit_learns_what_a_feature_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flexnfv.train.exceedance_fit.MINIBATCH", 128)
+    rng, count = np.random.default_rng(2), 2048
     made = examples.Examples.of(count)
     made.traffic[:] = rng.normal(size=made.traffic.shape)
     made.level[:] = rng.normal(size=made.level.shape)
     made.exceeded[:] = (made.level[..., :1] < 0.0).astype(np.uint8)
-    fit = Fit(16, 1e-2, 20, seed=1)
-    losses = [fit.learn(made) for _ in range(20)]
-    assert fit.done == 20
+    fit = Fit(16, 1e-2, 12, seed=1)
+    losses = [fit.learn(made) for _ in range(12)]
+    assert fit.done == 12
     assert max(losses[-1]) < 0.25
     assert min(losses[0]) > 0.5
 
