@@ -485,11 +485,12 @@ class Exceedance:
         batch = prod(shape[:-1])
         if len(self._chains.link) != batch:
             self._begin(batch)
-        states = np.empty((3, batch, shape[-1]), np.int64)
+        states = np.empty((3, *shape), np.int64)
         states[0] = reading.running
         states[1] = reading.blocked + reading.draining
         states[2] = reading.launching
         offered, dropped = plain(reading.offered_pps), plain(reading.dropped_pps)
+        states = states.reshape(3, batch, shape[-1])
         self._decide(offered.reshape(batch), dropped.reshape(batch), states)
         targets, spares = self._chains.targets, self._chains.spares
         return Decision(targets.reshape(shape).copy(), spares=spares.reshape(shape).copy())

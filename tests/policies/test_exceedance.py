@@ -20,6 +20,8 @@ from flexnfv.memory import LEVEL, LEVELS, TRAFFIC, Levels, Memory
 from flexnfv.model import ModelBackend
 from flexnfv.policies.exceedance import (
     COSTS,
+    Chains,
+    Knobs,
     Links,
     Tuning,
     keep_pace,
@@ -233,11 +235,11 @@ def test_the_pace_raises_the_cost_of_what_loses_too_much() -> None:
     tuning, target, rate = Tuning(), np.full(3, 0.01), np.full(3, 1e6)
 
     def paced(lost: FloatArray, intervals: int) -> FloatArray:
-        balance = np.zeros((3, 5))
-        balance[:, 4] = lost
+        chains = Chains.of(3, 1, Knobs(np.full(3, 30.0), target, np.zeros(3)))
+        chains.balance[:, 4] = lost
         for _ in range(intervals):
-            keep_pace(balance, rate, lost, target, tuning)
-        return np.asarray(np.exp(balance[:, 3]))
+            keep_pace(chains, tuning, rate, lost)
+        return chains.drop_cost
 
     costs = paced(np.array([0.0, 1e4, 3e4]), 300)
     assert costs[0] < 50.0
@@ -245,9 +247,10 @@ def test_the_pace_raises_the_cost_of_what_loses_too_much() -> None:
     assert costs[2] > 200.0
     least, _, most = paced(np.array([0.0, 1e4, 1e6]), 5000)
     assert (least, most) == (pytest.approx(COSTS[0]), pytest.approx(COSTS[1]))
-    silent = np.zeros((1, 5))
-    keep_pace(silent, np.zeros(1), np.zeros(1), target[:1], tuning)
-    assert np.isfinite(silent).all()
+    silent = Chains.of(1, 1, Knobs(np.full(1, 30.0), target[:1], np.zeros(1)))
+    keep_pace(silent, tuning, np.zeros(1), np.zeros(1))
+    assert np.isfinite(silent.drop_cost).all()
+    assert np.isfinite(silent.balance).all()
 
 
 @pytest.mark.parametrize(
@@ -300,8 +303,8 @@ def test_answers_are_corrected_by_how_often_they_came_true(
     observe, predict = compiled(observe_links), compiled(predict_links)
     first = None
     for _ in range(60):
-        observe(memory, links, used, np.array([rate]), levels, 0.999, traffic, level)
-        assert predict(links, used, logits, levels, 1.0)
+        observe(memory, links, levels, Tuning(), used, np.array([rate]), traffic, level)
+        assert predict(links, levels, Tuning(), used, logits)
         first = links.exceedance[0, 0, 0] if first is None else first
     assert first == pytest.approx(0.2)
     assert low <= links.exceedance[0, 0, 0] <= high
@@ -316,8 +319,8 @@ def test_an_answer_that_is_right_on_average_is_left_as_it_is() -> None:
     logits = np.full((1, LEVELS, 1 + len(HORIZONS)), np.log(0.2 / 0.8), np.float32)
     for at in range(500):
         rate = np.array([1e9 if at % 5 == 0 else 0.0])
-        compiled(observe_links)(memory, links, used, rate, levels, 0.999, traffic, level)
-        compiled(predict_links)(links, used, logits, levels, 1.0)
+        compiled(observe_links)(memory, links, levels, Tuning(), used, rate, traffic, level)
+        compiled(predict_links)(links, levels, Tuning(), used, logits)
     assert links.exceedance[0, 0, 0] == pytest.approx(0.2, rel=0.05)
 
 
