@@ -1,7 +1,7 @@
 # Every target does its own set-up: the Python packages in .venv and, where the dataplane is
 # needed, the system packages and huge pages. Run as often as you like.
 #
-#   make train           train a policy with the defaults (QUICK=1: a minute's run)
+#   make train           train a policy with the defaults (QUICK=1: a short run; RECIPE=ppo: with PPO)
 #   make test            everything that CI holds
 #   make lint            the parts of `make test` that run nothing
 #   make docs            build the site in docs/_site, any warning being an error
@@ -15,6 +15,7 @@
 
 SHELL := /bin/bash
 BIN := .venv/bin
+RECIPE := exceedance
 READY := .venv/.ready
 DATAPLANE := hw_backend/dataplane
 PROGRAM := $(basename $(notdir $(wildcard tests/benchmarks/[a-z]*.py)))
@@ -29,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	@.ci/setup-python
 
 train: $(READY)
-	$(BIN)/python train/ppo.py $(if $(QUICK),--quick) $(ARGS)
+	$(BIN)/python train/$(RECIPE).py $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -140,7 +140,9 @@ def write_bundle(args: Args, seed: int, folder: Path, policy: OrdinalPolicy, law
             "validation_law_cores": float(law.core_usage[0]),
             "validation_law_drop_rate": float(law.drop_rate[0]),
         },
-        training={key: str(value) for key, value in asdict(args).items()}
+        training={
+            key: str(value) for key, value in asdict(args).items() if key not in ("out", "resume")
+        }
         | {"kept": "last" if args.live else "best"},
     )
 

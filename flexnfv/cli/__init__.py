@@ -108,6 +108,6 @@ def _overview() -> str:
             "  --version   print the version",
             "  -h, --help  print this; `flexnfv COMMAND --help` explains one command",
             "",
-            "To train a policy: python train/ppo.py --help",
+            "To train a policy: python train/exceedance.py --help, or train/ppo.py --help",
         ]
     )
