@@ -68,7 +68,7 @@ class Tuning(NamedTuple):
     discount: float = 0.999
     first_use: float = 0.5
     regret: float = 1.0
-    stay: float = 8.0
+    stay: float = 4.0
     presumed: float = 0.1
     trust: float = 100.0
     memory: float = 0.998
@@ -490,7 +490,7 @@ class Exceedance:
         states[1] = reading.blocked + reading.draining
         states[2] = reading.launching
         offered, dropped = plain(reading.offered_pps), plain(reading.dropped_pps)
-        states = states.reshape(3, batch, -1)
+        states = states.reshape(3, batch, shape[-1])
         self._decide(offered.reshape(batch), dropped.reshape(batch), states)
         targets, spares = self._chains.targets, self._chains.spares
         return Decision(targets.reshape(shape).copy(), spares=spares.reshape(shape).copy())

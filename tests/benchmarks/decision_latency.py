@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.decision_latency [SPEC ...] [--chain NAME] [--readings N]
 
-Without specs: every heuristic, and a bundle of 2 x 128 units with random weights made on the spot.
+Without specs: every heuristic, a bundle of actions of 2 x 128 units with random weights made on
+the spot, and the bundle of exceedances that is shipped.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def readings(chain: ServiceChain, count: int) -> list[Reading]:
         reading.processing_ns[...] = chain.processing_ns[:, None]
         reading.arrived_pps[...] = rng.uniform(0, 2e6, reading.state.shape)
         reading.queue[...] = rng.uniform(0, 100, reading.state.shape)
+        reading.offered_pps[...] = chain.peak_pps * rng.uniform(0.1, 0.5)
         made.append(reading)
     return made
 
@@ -50,6 +52,7 @@ def main() -> None:
         specs = arguments.specs or [
             *HEURISTICS,
             str(write_random_bundle(Path(folder) / "random-weights.onnx", chain)),
+            "pretrained/any-chain",
         ]
         for spec in specs:
             policy = make_policy(spec)
