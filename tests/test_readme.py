@@ -90,7 +90,7 @@ def test_the_commands_for_an_own_trace_and_chain_run(tmp_path: Path) -> None:
         for line in block("sh", "my-chain.toml").splitlines()
         if line.startswith("flexnfv ")
     ]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-m", "flexnfv.cli", *command[1:]],
@@ -101,3 +101,4 @@ def test_the_commands_for_an_own_trace_and_chain_run(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     assert (tmp_path / "runs" / "mine").is_dir()
+    assert (tmp_path / "why.html").is_file()
