@@ -1,6 +1,6 @@
 """Train a policy that knows how likely the demand is to exceed what, for any chain.
 
-    python train/exceedance.py                       the defaults: about two minutes on two cores
+    python train/exceedance.py                       the defaults: about a minute on two cores
     python train/exceedance.py --quick               a short run, to see that everything works
     python train/exceedance.py --seeds 5             five training seeds side by side, through Ray
     python train/exceedance.py --resume runs/any-1   go on with an interrupted run
@@ -52,7 +52,7 @@ class Args:
     """Training seeds to run side by side, through Ray."""
     quick: bool = False
     """A short run: everything happens, little is learnt."""
-    series: int = 8_000
+    series: int = 5_000
     """Series of 3,000 intervals to draw and to learn from, each once."""
     width: int = 192
     """Units of the network's two hidden layers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from pathlib import Path
 from typing import Final
@@ -91,7 +92,7 @@ class Fit:
         return [float(value) for value in sums / parts]
 
     def _set_rate(self, passed: float) -> None:
-        falling = 0.5 * (1.0 + np.cos(np.pi * (passed - RISE) / (1.0 - RISE)))
+        falling = 0.5 * (1.0 + math.cos(math.pi * (passed - RISE) / (1.0 - RISE)))
         share = 0.04 + 0.96 * passed / RISE if passed < RISE else max(falling, 1e-3)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate * share
@@ -121,10 +122,9 @@ class Fit:
             self.network.load_state_dict(state["network"])
             self._optimiser.load_state_dict(state["optimiser"])
             self.done = int(state["done"])
-        except Exception as error:  # whatever a file that is not ours makes torch raise
-            first = (str(error).splitlines() or [type(error).__name__])[0]
+        except Exception:  # whatever a file that is not ours makes torch raise
             raise InputError(
-                f"cannot be gone on from: {first}", where=str(path), fix="begin a new run"
+                "is no checkpoint of this run's network", where=str(path), fix="begin a new run"
             ) from None
 
 

@@ -97,22 +97,23 @@ class Settings:
             return self.bundle.stem
         return Path(self.spec).stem if self.spec.endswith(".toml") else self.spec
 
-    def bundle_digest(self) -> str | None:
-        """SHA-256 of the bundle's file; None without one.
 
-        Raises:
-            InputError: it cannot be read.
-        """
-        if self.bundle is None:
-            return None
-        try:
-            return hashlib.sha256(self.bundle.read_bytes()).hexdigest()
-        except OSError as error:
-            raise InputError(
-                f"cannot be read ({error.strerror})",
-                where=f"bundle {str(self.bundle)!r}",
-                fix="check the path",
-            ) from error
+def bundle_digest(bundle: Path | None) -> str | None:
+    """SHA-256 of a bundle's file; None without one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if bundle is None:
+        return None
+    try:
+        return hashlib.sha256(bundle.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"cannot be read ({error.strerror})",
+            where=f"bundle {str(bundle)!r}",
+            fix="check the path",
+        ) from error
 
 
 def run(
@@ -143,7 +144,7 @@ def run(
     name = name or settings.name
     check_line("--name", name, Name, "up to 60 characters, none of | < > `")
     check_line("--trained-on", trained_on, Line, "a line of up to 300 characters, none of < > `")
-    digest = settings.bundle_digest()
+    digest = bundle_digest(settings.bundle)
     if not trained_on and (digest is not None or spec.endswith(".toml")):
         raise InputError(
             "does not say what traffic it was trained or calibrated on",

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flexnfv.errors import InputError
-from flexnfv.spec import policy_spec, with_pairs
-from flexnfv.suite.execution import Settings, available, execute
+from flexnfv.spec import bundle_of, policy_spec, with_pairs
+from flexnfv.suite.execution import Settings, available, bundle_digest, execute
 from flexnfv.suite.scores import costs
 from flexnfv.suite.submission import SUMS, Episode, Setting, Submission
 from flexnfv.suite.traffic import Shelf
@@ -82,8 +82,7 @@ def difference(claimed: Episode, found: Episode) -> str:
 def _check_policy(submission: Submission, settings: Iterable[Setting], shelf: Shelf) -> None:
     first, *_ = specs = [one.spec for one in settings]
     for spec in specs:
-        found = Settings.of(spec, shelf.definition)
-        digest = found.bundle_digest()
+        digest = bundle_digest(bundle_of(spec))
         if digest != submission.bundle_sha256:
             raise InputError(
                 "is not the bundle that was submitted (its SHA-256 differs)"
@@ -92,6 +91,7 @@ def _check_policy(submission: Submission, settings: Iterable[Setting], shelf: Sh
                 where=repr(first),
                 fix="give the right one: --bundle PATH",
             )
+        Settings.of(spec, shelf.definition)
 
 
 def _moved(setting: Setting, bundle: str) -> Setting:

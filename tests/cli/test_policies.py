@@ -11,7 +11,7 @@ from flexnfv.chain import load_chain
 from flexnfv.cli import main
 from flexnfv.policy import parameters_of, registered
 from flexnfv.spec import pretrained
-from tests.policies.networks import write_random_bundle
+from tests.policies.networks import write_exceedance_bundle, write_random_bundle
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -86,6 +86,19 @@ def test_a_pretrained_bundle_has_a_card_and_tells_of_itself(
     prose = [line for line in out.splitlines() if not line.startswith("|")]
     assert max(map(len, prose)) <= 80
     assert json.loads(run(capsys, "show", name, "--json")[1])["card"] == out
+
+
+@pytest.mark.parametrize("chain", ["edge", "two-paths"])
+def test_a_bundle_of_exceedances_fits_any_chain(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, chain: str
+) -> None:
+    path = write_exceedance_bundle(tmp_path / "any.onnx", tuning={"prior": 2.0})
+    code, out, _ = run(capsys, "inspect", str(path), "--chain", chain)
+    assert code == 0
+    assert f"it fits chain {chain}" in out
+    assert "256 intervals" in " ".join(out.split())
+    code, out, _ = run(capsys, "inspect", str(path), "--json")
+    assert json.loads(out)["tuning"] == {"prior": 2.0}
 
 
 def test_a_bundle_of_another_chain_is_refused_with_the_difference(
