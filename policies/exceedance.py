@@ -69,7 +69,7 @@ class Tuning(NamedTuple):
     discount: float = 0.999
     first_use: float = 0.5
     regret: float = 1.0
-    stay: float = 4.0
+    stay: float = 8.0
     presumed: float = 0.1
     trust: float = 100.0
     memory: float = 0.998
