@@ -32,6 +32,7 @@ from flexnfv.memory import (
 from flexnfv.policy import State
 from flexnfv.provision import HORIZONS, Prices, Types, area_above, areas, follow, imagine, provide
 from flexnfv.reading import Reading
+from flexnfv.states import BLOCKED, DRAINING, LAUNCHING, RUNNING
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -210,7 +211,7 @@ def decide_chains(
     types: Types,
     tuning: Tuning,
     launch: float,
-    states: IntArray,
+    state: npt.NDArray[np.int8],
     offered_pps: FloatArray,
 ) -> None:
     """Decide for B chains.
@@ -222,9 +223,10 @@ def decide_chains(
         levels, types: of the chain.
         tuning: of the policy.
         launch: intervals that a launch takes.
-        states: running, parked and launching instances, [3, B, T].
+        state: of every instance (`flexnfv.states`), [B, T, I].
         offered_pps: in the last interval, [B].
     """
+    now = np.empty((3, state.shape[1]), np.int64)
     for n in range(len(offered_pps)):
         b = chains.link[n]
         targets, spares = chains.targets[n], chains.spares[n]
@@ -268,10 +270,11 @@ def decide_chains(
         prices = scaled(prices, factor)
         for i in range(len(prices)):
             chains.paid[n, i] = prices[i]
+        count_instances(state[n], now)
         capacity = provide(
-            states[0, n],
-            states[1, n],
-            states[2, n],
+            now[0],
+            now[1],
+            now[2],
             links.exceedance[b],
             links.area[b],
             levels,
@@ -282,6 +285,21 @@ def decide_chains(
         )
         expected = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
         chains.balance[n, 4] = expected
+
+
+def count_instances(state: npt.NDArray[np.int8], counts: IntArray) -> None:
+    """Fill in how many instances of each type run, are parked (or drain) and launch, [3, T].
+
+    What `flexnfv.reading.Reading` counts, for one chain and without numpy's calls.
+    """
+    for t in range(state.shape[0]):
+        running = parked = launching = 0
+        for slot in range(state.shape[1]):
+            found = state[t, slot]
+            running += found == RUNNING
+            parked += found in (DRAINING, BLOCKED)
+            launching += found == LAUNCHING
+        counts[0, t], counts[1, t], counts[2, t] = running, parked, launching
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
@@ -438,7 +456,7 @@ class Exceedance:
         self._knobs = Knobs(*(knob.reshape(-1)[:1] for knob in knobs))
         self._begin(1)
         ones = np.ones(1)
-        self._decide(ones, ones, np.ones((3, 1, chain.types), np.int64))
+        self._decide(ones, ones, np.ones((1, chain.types, chain.slots), np.int8))
         self._knobs = knobs
         self._begin(max(knob.size for knob in knobs))
 
@@ -481,21 +499,23 @@ class Exceedance:
         Raises:
             BackendError: the network's answer is not finite.
         """
-        shape = reading.unsettled.shape
-        batch = prod(shape[:-1])
+        shape = reading.state.shape
+        batch = prod(shape[:-2])
         if len(self._chains.link) != batch:
             self._begin(batch)
-        states = np.empty((3, *shape), np.int64)
-        states[0] = reading.running
-        states[1] = reading.blocked + reading.draining
-        states[2] = reading.launching
-        offered, dropped = plain(reading.offered_pps), plain(reading.dropped_pps)
-        states = states.reshape(3, batch, shape[-1])
-        self._decide(offered.reshape(batch), dropped.reshape(batch), states)
+        self._decide(
+            plain(reading.offered_pps).reshape(batch),
+            plain(reading.dropped_pps).reshape(batch),
+            plain(reading.state).reshape(batch, *shape[-2:]),
+        )
         targets, spares = self._chains.targets, self._chains.spares
-        return Decision(targets.reshape(shape).copy(), spares=spares.reshape(shape).copy())
+        return Decision(
+            targets.reshape(shape[:-1]).copy(), spares=spares.reshape(shape[:-1]).copy()
+        )
 
-    def _decide(self, offered: FloatArray, dropped: FloatArray, states: IntArray) -> None:
+    def _decide(
+        self, offered: FloatArray, dropped: FloatArray, state: npt.NDArray[np.int8]
+    ) -> None:
         used, shown = self._share(offered)
         network = self._network
         network.room(len(used))
@@ -504,7 +524,7 @@ class Exceedance:
             raise BackendError(f"{self._where}: the network's answer is not finite")
         if self._targeted:
             self._keep_pace(offered, dropped)
-        self._provide(self._launch, states, offered)
+        self._provide(self._launch, state, offered)
 
     def _share(self, offered: FloatArray) -> tuple[IntArray, FloatArray]:
         """The links in use once chains that were offered different rates part, and their demand.

@@ -9,10 +9,11 @@ import pytest
 from pyarrow import parquet
 
 from flexnfv.chain import load_chain
-from flexnfv.decision import Decision
+from flexnfv.decision import KEEP, Decision
 from flexnfv.deploy import deploy
 from flexnfv.hw_backend.live import LiveBackend
 from flexnfv.traces import Trace
+from tests.policies.networks import write_exceedance_bundle
 
 pytestmark = pytest.mark.dataplane
 
@@ -58,3 +59,28 @@ def test_twenty_live_faults_leave_no_interval_without_valid_targets(
     assert (recorded <= chain.max_instances).all()
     np.testing.assert_array_equal(recorded, np.array(sent))
     np.testing.assert_array_equal(recorded[by_law], law[by_law])
+
+
+def test_a_bundle_stops_live_what_it_does_not_keep_parked(tmp_path: Path) -> None:
+    chain = load_chain("paper").replace(interval_s=0.1)
+    bundle = write_exceedance_bundle(tmp_path / "any.onnx")
+    status = deploy(
+        f"{bundle}:drop_target=0.01",
+        chain,
+        out=tmp_path / "run",
+        trace=Trace("waves", 4e6 + 3.5e6 * np.sin(np.arange(300) / 9), 0.1),
+        options={"folder": tmp_path / "manager"},
+        intervals=150,
+    )
+    assert status["policy"]["decided"] >= 140
+    table = parquet.ParquetFile(tmp_path / "run" / "record.parquet").read()
+    spares, running, blocked, draining, targets = (
+        np.stack([table[f"{nf}.{name}"].to_numpy() for nf in chain.nf_names], axis=1)
+        for name in ("spares", "running", "blocked", "draining", "targets")
+    )
+    by_policy = np.array(table["decided_by"].to_pylist()[1:]) == "policy"
+    assert (spares[1:][by_policy] != KEEP).all()
+    here = running + blocked + draining
+    assert len(np.unique(targets)) > 2
+    stopped = (np.diff(here, axis=0) < 0) & (np.diff(running, axis=0) == 0)
+    assert stopped.any(), "parked ones went while as many ran on"

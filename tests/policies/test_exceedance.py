@@ -24,6 +24,7 @@ from flexnfv.policies.exceedance import (
     Knobs,
     Links,
     Tuning,
+    count_instances,
     keep_pace,
     observe_links,
     predict_links,
@@ -179,6 +180,15 @@ def test_the_number_of_chains_may_change_and_a_batch_may_have_any_shape(path: Pa
         for _ in range(3):
             found = policy.decide(random_reading(rng, batch))
             assert found.targets.shape == found.spares.shape == (*batch, 3)
+
+
+def test_instances_are_counted_as_a_reading_counts_them() -> None:
+    rng, counts = np.random.default_rng(15), np.zeros((3, 3), np.int64)
+    for _ in range(20):
+        now = random_reading(rng, ())
+        count_instances(now.state, counts)
+        expected = now.running, now.blocked + now.draining, now.launching
+        assert (counts == np.stack(expected)).all()
 
 
 # --- chains ---
