@@ -583,5 +583,4 @@ class Exceedance:
         tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
         for table in tables:
             yield from zip(table._fields, table, strict=True)
-        for name in ("link", "drop_cost", "balance"):
-            yield name, getattr(self._chains, name)
+        yield from (("link", self._chains.link), ("balance", self._chains.balance))

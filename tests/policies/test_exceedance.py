@@ -146,6 +146,18 @@ def test_an_exported_state_continues_as_if_nothing_had_happened(
     assert other.export_state() == {}
 
 
+def test_a_state_leaves_the_knobs_alone(path: Path) -> None:
+    cheap, dear = Learned(path, drop_cost=3.0), Learned(path, drop_cost=3e4)
+    rng = np.random.default_rng(16)
+    for policy in (cheap, dear):
+        policy.reset(PAPER)
+    for _ in range(30):
+        cheap.decide(offered(rng, 2))
+    dear.restore_state(cheap.export_state())
+    now = offered(rng, 2)
+    assert (dear.decide(now).targets.sum(-1) > cheap.decide(now).targets.sum(-1)).all()
+
+
 def test_a_state_of_something_else_is_refused(path: Path) -> None:
     policy = Learned(path)
     policy.reset(PAPER)
