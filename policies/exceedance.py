@@ -45,6 +45,11 @@ BUCKETS: Final = 16
 """Classes of probability that are calibrated apart, an octave each, from 1 downwards."""
 FACTORS: Final = (1.0, 0.3, 3.0)
 """What the drop cost is multiplied by in the chains that are only imagined, 1 first."""
+SPREAD_STEP: Final = 1.0 / 32.0
+"""Step of the running mean of how unevenly flows spread."""
+MOST_SPREAD: Final = 2.0
+TOLERATED: Final = 0.06
+"""Unevenness that costs next to nothing: little is lost at one of many instances."""
 COSTS: Final = (3.0, 3e4)
 """Drop costs between which a drop target moves."""
 
@@ -212,6 +217,7 @@ def decide_chains(
     tuning: Tuning,
     launch: float,
     state: npt.NDArray[np.int8],
+    arrived_pps: FloatArray,
     offered_pps: FloatArray,
 ) -> None:
     """Decide for B chains.
@@ -224,9 +230,12 @@ def decide_chains(
         tuning: of the policy.
         launch: intervals that a launch takes.
         state: of every instance (`flexnfv.states`), [B, T, I].
+        arrived_pps: offered to every instance, [B, T, I].
         offered_pps: in the last interval, [B].
     """
     now = np.empty((3, state.shape[1]), np.int64)
+    carried = np.empty(state.shape[1])
+    every = types
     for n in range(len(offered_pps)):
         b = chains.link[n]
         targets, spares = chains.targets[n], chains.spares[n]
@@ -244,6 +253,11 @@ def decide_chains(
             tuning.regret,
             tuning.stay,
         )
+        count_instances(state[n], now)
+        learn_spread(chains.ran[n], chains.spread[n], now[0], state[n], arrived_pps[n])
+        for t in range(len(carried)):
+            carried[t] = every.capacity[t] / max(chains.spread[n, t] - TOLERATED, 1.0)
+        types = Types(carried, every.cores, every.fewest, every.most)
         factor = 1.0
         if not chains.drop_target[n] > 0.0:  # nothing is imagined under a drop target
             best = 0.0
@@ -270,7 +284,6 @@ def decide_chains(
         prices = scaled(prices, factor)
         for i in range(len(prices)):
             chains.paid[n, i] = prices[i]
-        count_instances(state[n], now)
         capacity = provide(
             now[0],
             now[1],
@@ -300,6 +313,33 @@ def count_instances(state: npt.NDArray[np.int8], counts: IntArray) -> None:
             parked += found in (DRAINING, BLOCKED)
             launching += found == LAUNCHING
         counts[0, t], counts[1, t], counts[2, t] = running, parked, launching
+
+
+def learn_spread(
+    ran: IntArray,
+    spread: FloatArray,
+    running: IntArray,
+    state: npt.NDArray[np.int8],
+    arrived_pps: FloatArray,
+) -> None:
+    """Take in how evenly the flows spread, where as many instances ran as in the interval before.
+
+    Args:
+        ran, spread: see `Chains`; updated, [T].
+        running: instances that run now, [T].
+        state, arrived_pps: of every instance, [T, I].
+    """
+    for t in range(len(running)):
+        if running[t] > 1 and running[t] == ran[t]:
+            total = busiest = 0.0
+            for slot in range(state.shape[1]):
+                if state[t, slot] == RUNNING:
+                    total += arrived_pps[t, slot]
+                    busiest = max(busiest, arrived_pps[t, slot])
+            if total > 0.0:
+                step = SPREAD_STEP * (busiest * running[t] / total - spread[t])
+                spread[t] = min(max(spread[t] + step, 1.0), MOST_SPREAD)
+        ran[t] = running[t]
 
 
 def scaled(prices: Prices, factor: float) -> Prices:
@@ -337,6 +377,9 @@ class Chains(NamedTuple):
         link: that each is on, [B].
         drop_cost, drop_target, parked_weight: see `Knobs`; a drop target moves the cost, [B].
         balance: see `keep_pace`, [B, 5].
+        ran: instances of each type that ran in the last interval, [B, T].
+        spread: running mean of what a type's busiest instance was offered, relative to the mean of
+            its instances: flows do not spread evenly, and the busiest one loses first, [B, T].
         targets, spares: the last decision, [B, T].
         paid: prices that it was made at, in the order of `flexnfv.provision.Prices`, [B, fields].
     """
@@ -346,6 +389,8 @@ class Chains(NamedTuple):
     drop_target: FloatArray
     parked_weight: FloatArray
     balance: FloatArray
+    ran: IntArray
+    spread: FloatArray
     targets: IntArray
     spares: IntArray
     paid: FloatArray
@@ -358,6 +403,8 @@ class Chains(NamedTuple):
             link=np.zeros(batch, np.int64),
             **{name: np.full(batch, knob) for name, knob in knobs._asdict().items()},
             balance=np.zeros((batch, 5)),
+            ran=none.copy(),
+            spread=np.ones((batch, types)),
             targets=none,
             spares=none.copy(),
             paid=np.zeros((batch, len(Prices._fields))),
@@ -456,7 +503,8 @@ class Exceedance:
         self._knobs = Knobs(*(knob.reshape(-1)[:1] for knob in knobs))
         self._begin(1)
         ones = np.ones(1)
-        self._decide(ones, ones, np.ones((1, chain.types, chain.slots), np.int8))
+        shape = 1, chain.types, chain.slots
+        self._decide(ones, ones, np.ones(shape, np.int8), np.ones(shape))
         self._knobs = knobs
         self._begin(max(knob.size for knob in knobs))
 
@@ -507,6 +555,7 @@ class Exceedance:
             plain(reading.offered_pps).reshape(batch),
             plain(reading.dropped_pps).reshape(batch),
             plain(reading.state).reshape(batch, *shape[-2:]),
+            plain(reading.arrived_pps).reshape(batch, *shape[-2:]),
         )
         targets, spares = self._chains.targets, self._chains.spares
         return Decision(
@@ -514,7 +563,11 @@ class Exceedance:
         )
 
     def _decide(
-        self, offered: FloatArray, dropped: FloatArray, state: npt.NDArray[np.int8]
+        self,
+        offered: FloatArray,
+        dropped: FloatArray,
+        state: npt.NDArray[np.int8],
+        arrived: FloatArray,
     ) -> None:
         used, shown = self._share(offered)
         network = self._network
@@ -524,7 +577,7 @@ class Exceedance:
             raise BackendError(f"{self._where}: the network's answer is not finite")
         if self._targeted:
             self._keep_pace(offered, dropped)
-        self._provide(self._launch, state, offered)
+        self._provide(self._launch, state, arrived, offered)
 
     def _share(self, offered: FloatArray) -> tuple[IntArray, FloatArray]:
         """The links in use once chains that were offered different rates part, and their demand.
