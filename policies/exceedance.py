@@ -45,9 +45,9 @@ BUCKETS: Final = 16
 """Classes of probability that are calibrated apart, an octave each, from 1 downwards."""
 FACTORS: Final = (1.0, 0.3, 3.0)
 """What the drop cost is multiplied by in the chains that are only imagined, 1 first."""
-SPREAD_STEP: Final = 1.0 / 32.0
+UNEVENNESS_STEP: Final = 1.0 / 32.0
 """Step of the running mean of how unevenly flows spread."""
-MOST_SPREAD: Final = 2.0
+MOST_UNEVEN: Final = 2.0
 TOLERATED: Final = 0.06
 """Unevenness that costs next to nothing: little is lost at one of many instances."""
 COSTS: Final = (3.0, 3e4)
@@ -254,9 +254,9 @@ def decide_chains(
             tuning.stay,
         )
         count_instances(state[n], now)
-        learn_spread(chains.ran[n], chains.spread[n], now[0], state[n], arrived_pps[n])
+        learn_unevenness(chains.ran[n], chains.unevenness[n], now[0], state[n], arrived_pps[n])
         for t in range(len(carried)):
-            carried[t] = every.capacity[t] / max(chains.spread[n, t] - TOLERATED, 1.0)
+            carried[t] = every.capacity[t] / max(chains.unevenness[n, t] - TOLERATED, 1.0)
         types = Types(carried, every.cores, every.fewest, every.most)
         factor = 1.0
         if not chains.drop_target[n] > 0.0:  # nothing is imagined under a drop target
@@ -315,9 +315,9 @@ def count_instances(state: npt.NDArray[np.int8], counts: IntArray) -> None:
         counts[0, t], counts[1, t], counts[2, t] = running, parked, launching
 
 
-def learn_spread(
+def learn_unevenness(
     ran: IntArray,
-    spread: FloatArray,
+    unevenness: FloatArray,
     running: IntArray,
     state: npt.NDArray[np.int8],
     arrived_pps: FloatArray,
@@ -325,7 +325,7 @@ def learn_spread(
     """Take in how evenly the flows spread, where as many instances ran as in the interval before.
 
     Args:
-        ran, spread: see `Chains`; updated, [T].
+        ran, unevenness: see `Chains`; updated, [T].
         running: instances that run now, [T].
         state, arrived_pps: of every instance, [T, I].
     """
@@ -337,8 +337,8 @@ def learn_spread(
                     total += arrived_pps[t, slot]
                     busiest = max(busiest, arrived_pps[t, slot])
             if total > 0.0:
-                step = SPREAD_STEP * (busiest * running[t] / total - spread[t])
-                spread[t] = min(max(spread[t] + step, 1.0), MOST_SPREAD)
+                step = UNEVENNESS_STEP * (busiest * running[t] / total - unevenness[t])
+                unevenness[t] = min(max(unevenness[t] + step, 1.0), MOST_UNEVEN)
         ran[t] = running[t]
 
 
@@ -378,8 +378,8 @@ class Chains(NamedTuple):
         drop_cost, drop_target, parked_weight: see `Knobs`; a drop target moves the cost, [B].
         balance: see `keep_pace`, [B, 5].
         ran: instances of each type that ran in the last interval, [B, T].
-        spread: running mean of what a type's busiest instance was offered, relative to the mean of
-            its instances: flows do not spread evenly, and the busiest one loses first, [B, T].
+        unevenness: running mean of what a type's busiest instance was offered, relative to the mean
+            of its instances: flows do not spread evenly, and the busiest one loses first, [B, T].
         targets, spares: the last decision, [B, T].
         paid: prices that it was made at, in the order of `flexnfv.provision.Prices`, [B, fields].
     """
@@ -390,7 +390,7 @@ class Chains(NamedTuple):
     parked_weight: FloatArray
     balance: FloatArray
     ran: IntArray
-    spread: FloatArray
+    unevenness: FloatArray
     targets: IntArray
     spares: IntArray
     paid: FloatArray
@@ -404,7 +404,7 @@ class Chains(NamedTuple):
             **{name: np.full(batch, knob) for name, knob in knobs._asdict().items()},
             balance=np.zeros((batch, 5)),
             ran=none.copy(),
-            spread=np.ones((batch, types)),
+            unevenness=np.ones((batch, types)),
             targets=none,
             spares=none.copy(),
             paid=np.zeros((batch, len(Prices._fields))),
@@ -636,4 +636,5 @@ class Exceedance:
         tables: tuple[Any, ...] = (self._memory, self._links, self._imagined)
         for table in tables:
             yield from zip(table._fields, table, strict=True)
-        yield from (("link", self._chains.link), ("balance", self._chains.balance))
+        for name in ("link", "balance", "ran", "unevenness"):
+            yield name, getattr(self._chains, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from flexnfv.policies.learned import Learned
 from flexnfv.policy import make_policy
 from flexnfv.policy_batch import PolicyBatch, group
 from flexnfv.provision import HORIZONS
+from flexnfv.states import RUNNING, STOPPED
 from flexnfv.traces import Trace
 from tests.evaluation.same import same_records
 from tests.policies.networks import (
@@ -359,3 +361,23 @@ def test_an_answer_that_is_not_finite_is_a_failure_with_the_bundle_s_name(tmp_pa
         policy.decide(reading(EDGE, ["R", "R", "R"], offered_pps=rate))
     with pytest.raises(BackendError, match=r"root\.onnx: the network's answer is not finite"):
         policy.decide(reading(EDGE, ["R", "R", "R"], offered_pps=6e6))
+
+
+def test_flows_that_spread_unevenly_cost_capacity(path: Path) -> None:
+    """Half the rate on one of four instances: the busiest is offered twice the mean."""
+    even, uneven = Learned(path, drop_cost=1000.0), Learned(path, drop_cost=1000.0)
+    chain = load_chain("paper")
+    even.reset(chain)
+    uneven.reset(chain)
+    seen = ModelBackend(chain).reset([Trace("steady", np.full(8, 8e6), 1.0)], [0])
+    state = np.full_like(seen.state, STOPPED)
+    state[..., :4] = RUNNING
+    for policy, shares in ((even, (1, 1, 1, 1)), (uneven, (2, 1, 0.5, 0.5))):
+        arrived = np.zeros_like(seen.arrived_pps)
+        arrived[..., :4] = 2e6 * np.array(shares)
+        now = replace(seen, state=state, arrived_pps=arrived)
+        for _ in range(200):
+            policy.decide(now)
+    found = [policy.export_state()["unevenness"] for policy in (even, uneven)]
+    assert found[0] == pytest.approx(1.0)
+    assert found[1] == pytest.approx(2.0, rel=0.01)
