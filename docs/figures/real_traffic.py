@@ -115,7 +115,7 @@ def draw(gaps: Gaps, drop_cost: float, path: Path) -> None:
         axes.plot([rule[place], at.to_bound[place]], [row, row], color=colour, lw=2, zorder=1)
     for values, marker, colour, label in (
         (law.to_bound, "x", "#888888", "the paper's law"),
-        (rule, "o", "#0072b2", "best rule, set in hindsight"),
+        (rule, "o", "#0072b2", "best rule"),
         (at.to_bound, "D", "#000000", "learned policy"),
     ):
         axes.plot(values[order], rows, marker, color=colour, label=label, zorder=2)
