@@ -239,49 +239,28 @@ def decide_chains(
     for n in range(len(offered_pps)):
         b = chains.link[n]
         targets, spares = chains.targets[n], chains.spares[n]
-        drop_cost = chains.drop_cost[n]
-        mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
-        presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
-        usual = max((memory.total[b] + presumed) / (memory.age[b] + tuning.trust), mean)
-        prices = Prices(
-            drop_cost,
-            mean,
-            usual,
-            chains.parked_weight[n],
-            launch,
-            tuning.first_use,
-            tuning.regret,
-            tuning.stay,
-        )
+        prices = prices_of(n, memory, chains, levels, tuning, launch)
         count_instances(state[n], now)
         learn_unevenness(chains.ran[n], chains.unevenness[n], now[0], state[n], arrived_pps[n])
         for t in range(len(carried)):
             carried[t] = every.capacity[t] / max(chains.unevenness[n, t] - TOLERATED, 1.0)
         types = Types(carried, every.cores, every.fewest, every.most)
-        factor = 1.0
         if not chains.drop_target[n] > 0.0:  # nothing is imagined under a drop target
-            best = 0.0
-            for i in range(len(FACTORS)):
-                running, parked, launching, left = imagined.instances[n, i]
-                spent = imagine(offered_pps[n], prices, types, running, parked, launching, left)
-                imagined.cost[n, i] = imagined.cost[n, i] * tuning.memory + spent
-                provide(
-                    running,
-                    parked,
-                    launching,
-                    links.exceedance[b],
-                    links.area[b],
-                    levels,
-                    types,
-                    scaled(prices, FACTORS[i]),
-                    targets,
-                    spares,
-                )
-                follow(targets, spares, launch, running, parked, launching, left)
-                cost = imagined.cost[n, i] + (tuning.doubt * drop_cost if i > 0 else 0.0)
-                if i == 0 or cost < best:
-                    best, factor = cost, FACTORS[i]
-        prices = scaled(prices, factor)
+            exceedance, area = links.exceedance[b], links.area[b]
+            factor = cheapest_factor(
+                offered_pps[n],
+                exceedance,
+                area,
+                levels,
+                types,
+                prices,
+                tuning,
+                imagined.instances[n],
+                imagined.cost[n],
+                targets,
+                spares,
+            )
+            prices = scaled(prices, factor)
         for i in range(len(prices)):
             chains.paid[n, i] = prices[i]
         capacity = provide(
@@ -298,6 +277,75 @@ def decide_chains(
         )
         expected = area_above(capacity, 0, links.exceedance[b], links.area[b], levels)
         chains.balance[n, 4] = expected
+
+
+def prices_of(
+    n: int, memory: Memory, chains: Chains, levels: Levels, tuning: Tuning, launch: float
+) -> Prices:
+    """The prices that a chain is decided at before anything is imagined; see `decide_chains`."""
+    b = chains.link[n]
+    mean = max(memory.total[b] / memory.age[b], FLOOR * levels.rate[0])
+    presumed = tuning.trust * tuning.presumed * levels.rate[LEVELS - 1]
+    usual = max((memory.total[b] + presumed) / (memory.age[b] + tuning.trust), mean)
+    return Prices(
+        chains.drop_cost[n],
+        mean,
+        usual,
+        chains.parked_weight[n],
+        launch,
+        tuning.first_use,
+        tuning.regret,
+        tuning.stay,
+    )
+
+
+def cheapest_factor(
+    offered_pps: float,
+    exceedance: FloatArray,
+    area: FloatArray,
+    levels: Levels,
+    types: Types,
+    prices: Prices,
+    tuning: Tuning,
+    instances: IntArray,
+    costs: FloatArray,
+    targets: IntArray,
+    spares: IntArray,
+) -> float:
+    """Let an interval pass in the imagined chains of a chain, and decide for each of them.
+
+    Args:
+        offered_pps: in the interval.
+        exceedance, area, levels, types, prices: see `flexnfv.provision.provide`.
+        tuning: of the policy.
+        instances, costs: see `Imagined`; updated, [factors, 4, T] and [factors].
+        targets, spares: room, [T].
+
+    Returns:
+        The factor of the drop cost by which the chain would have cost least so far.
+    """
+    best, factor = 0.0, 1.0
+    for i in range(len(FACTORS)):
+        running, parked, launching, left = instances[i]
+        spent = imagine(offered_pps, prices, types, running, parked, launching, left)
+        costs[i] = costs[i] * tuning.memory + spent
+        provide(
+            running,
+            parked,
+            launching,
+            exceedance,
+            area,
+            levels,
+            types,
+            scaled(prices, FACTORS[i]),
+            targets,
+            spares,
+        )
+        follow(targets, spares, prices.launch, running, parked, launching, left)
+        cost = costs[i] + (tuning.doubt * prices.drop_cost if i > 0 else 0.0)
+        if i == 0 or cost < best:
+            best, factor = cost, FACTORS[i]
+    return factor
 
 
 def count_instances(state: npt.NDArray[np.int8], counts: IntArray) -> None:

@@ -15,9 +15,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from flexnfv.envs.sb3 import RowVecEnv
 from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.progress import Begin
+from flexnfv.files import replace_text
 from flexnfv.train.export import Kept, keep, read_kept
 from flexnfv.train.ordinal import Actor, OrdinalPolicy
-from flexnfv.train.run import replace_text
 from flexnfv.train.validation import Act, Validation
 
 

@@ -24,12 +24,12 @@ from typing import Annotated, Any, Final
 
 import tyro
 
-from flexnfv import terminal
 from flexnfv.chain import load_chain
 from flexnfv.errors import InputError
 from flexnfv.evaluation.progress import Begin, phases
 from flexnfv.failures import one_line_errors, run_program
 from flexnfv.train.arguments import trace_set
+from flexnfv.train.comparison import compare
 from flexnfv.train.run import Run, next_free
 
 BUNDLE: Final = "best.onnx"
@@ -150,30 +150,6 @@ def train_all(args: Args, run: Run) -> list[Path]:
         return [train_seed(args, args.seed, run.seed(args.seed), begin, cores)]
 
 
-def compare(args: Args, run: Run, bundles: list[Path]) -> None:
-    """Benchmark the bundles beside the rules; print and write the report."""
-    from flexnfv.evaluation import benchmark, report, tables
-
-    chain = load_chain(args.chain)
-    result = benchmark(
-        {
-            "exceedance": [str(bundle) for bundle in bundles],
-            "watermark": "watermark",
-            "target_tracking": "target_tracking",
-            "newsvendor": "newsvendor",
-        },
-        chain,
-        trace_set(args.test, chain),
-        seeds=args.benchmark_seeds,
-        baseline="watermark",
-        sweep=True,
-        out=run.benchmark,
-        processes=1 if args.quick else len(os.sched_getaffinity(0)),
-    )
-    terminal.console().print(tables.tables(result))
-    report.write(result, run.benchmark / "report.html")
-
-
 def check(args: Args) -> None:
     """Refuse arguments that cannot work, before anything is written.
 
@@ -231,8 +207,16 @@ def main(args: Args) -> None:
         message = f"go on: python train/exceedance.py --resume {run.path}"
         raise KeyboardInterrupt(message) from None
     if args.benchmark_seeds:
-        compare(args, run, bundles)
-        print(f"report: {run.benchmark / 'report.html'}")
+        compare(
+            run,
+            "exceedance",
+            bundles,
+            ("watermark", "target_tracking", "newsvendor"),
+            chain=args.chain,
+            test=args.test,
+            seeds=args.benchmark_seeds,
+            alone=args.quick,
+        )
     names = shlex.join(map(str, bundles))
     print(f"bundle: {names} ({(time.monotonic() - begun) / 60:.1f} minutes)")
     print(f"next:   flexnfv bench --policies {names} newsvendor --chain {args.chain} --out DIR")

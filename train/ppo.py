@@ -15,7 +15,6 @@ cost that loses no more than the law does, the bundle, and the comparison on the
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -26,7 +25,6 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from flexnfv import terminal
 from flexnfv.backends import make_backend, options_of
 from flexnfv.chain import ServiceChain, load_chain
 from flexnfv.errors import BackendError, InputError
@@ -35,6 +33,7 @@ from flexnfv.failures import one_line_errors, run_program
 from flexnfv.policy import make_policy
 from flexnfv.train import live
 from flexnfv.train.arguments import Args, check, restore, settled, trace_set
+from flexnfv.train.comparison import compare
 from flexnfv.train.run import Run, next_free
 
 if TYPE_CHECKING:
@@ -220,30 +219,6 @@ def train_all(args: Args, run: Run) -> list[Path]:
         return [train_seed(args, args.seed, run.seed(args.seed), begin)]
 
 
-def compare(args: Args, run: Run, bundles: list[Path]) -> None:
-    """Benchmark the kept policies, deterministic, on the test split; print and write the report."""
-    from flexnfv.evaluation import benchmark, report, tables
-
-    chain = load_chain(args.chain)
-    result = benchmark(
-        {
-            "ppo": [str(bundle) for bundle in bundles],
-            "static": "static",
-            "watermark": "watermark",
-            "target_tracking": "target_tracking",
-        },
-        chain,
-        trace_set(args.test, chain),
-        seeds=args.benchmark_seeds,
-        baseline="watermark",
-        sweep=True,
-        out=run.benchmark,
-        processes=1 if args.quick else len(os.sched_getaffinity(0)),
-    )
-    terminal.console().print(tables.tables(result))
-    report.write(result, run.benchmark / "report.html")
-
-
 def main(args: Args) -> None:
     """Train, compare, and say what to do next."""
     check(args)
@@ -266,8 +241,16 @@ def main(args: Args) -> None:
             "; ".join(filter(None, (str(stop), f"go on: python train/ppo.py --resume {run.path}")))
         ) from None
     if args.benchmark_seeds:
-        compare(args, run, bundles)
-        print(f"report: {run.benchmark / 'report.html'}")
+        compare(
+            run,
+            "ppo",
+            bundles,
+            ("static", "watermark", "target_tracking"),
+            chain=args.chain,
+            test=args.test,
+            seeds=args.benchmark_seeds,
+            alone=args.quick,
+        )
     names = shlex.join(map(str, bundles))
     print(f"bundle: {names} ({(time.monotonic() - begun) / 60:.1f} minutes)")
     print(f"next:   flexnfv bench --policies {names} watermark --chain {args.chain} --out DIR")

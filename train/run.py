@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flexnfv.errors import InputError
-from flexnfv.files import refuse_existing
+from flexnfv.files import refuse_existing, replace_text
 
 ARGUMENTS = "args.json"
 
@@ -68,13 +68,6 @@ class Run:
     def benchmark(self) -> Path:
         """Directory of the comparison at the end."""
         return self.path / "benchmark"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file of the run's own state, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def next_free(folder: Path, stem: str) -> Path:

@@ -12,8 +12,6 @@ side by side, in rounds, and each learns from what the others tried.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from flexnfv.evaluation.cost import FloatArray, cost, total
 from flexnfv.evaluation.episodes import Tick
 from flexnfv.evaluation.grid import Grid
 from flexnfv.evaluation.metrics import ratio
+from flexnfv.files import replace_text
 from flexnfv.model.bound import lower_bound
 from flexnfv.policies.calibrated import Knob, Setting, written
 from flexnfv.policy import make_policy, parameters_of, policy_class, registered
@@ -233,17 +232,7 @@ def tune(
 def write(path: Path, settings: Sequence[Setting]) -> None:
     """Write a file of settings, whole or not at all, in the place of an older one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            file.write(written(settings))
-            file.close()
-            os.chmod(file.name, 0o644)  # noqa: PTH101
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    replace_text(path, written(settings))
 
 
 def score(table: FloatArray, goal: Goal, bound: FloatArray) -> float:

@@ -381,3 +381,5 @@ def test_flows_that_spread_unevenly_cost_capacity(path: Path) -> None:
     found = [policy.export_state()["unevenness"] for policy in (even, uneven)]
     assert found[0] == pytest.approx(1.0)
     assert found[1] == pytest.approx(2.0, rel=0.01)
+    expected = [policy.export_state()["balance"][0, 4] for policy in (even, uneven)]
+    assert expected[1] > 1.2 * expected[0], "the same instances carry less"
